@@ -1,0 +1,60 @@
+"use strict";
+// What the pages do better with a script; every one of them works without it.
+
+for (const summary of document.querySelectorAll("[data-focus]")) summary.focus();
+
+for (const button of document.querySelectorAll("[data-reveal]")) {
+  const field = document.getElementById(button.dataset.reveal);
+  const label = button.firstChild;
+  const words = { password: label.data, text: button.dataset.hide };
+  const show = (type) => {
+    field.type = type;
+    label.data = words[type];
+    button.setAttribute("aria-pressed", String(type === "text"));
+  };
+  button.hidden = false;
+  button.addEventListener("click", () => show(field.type === "password" ? "text" : "password"));
+  // A field shown as text would be kept in the browser's list of form values.
+  field.form.addEventListener("submit", () => show("password"));
+}
+
+for (const form of document.querySelectorAll("[data-wait]")) {
+  const button = form.querySelector("button");
+  const left = form.querySelector("[data-left]");
+  const until = Date.now() + form.dataset.wait * 1000;
+  const tick = () => {
+    const seconds = Math.ceil((until - Date.now()) / 1000);
+    if (seconds > 0) {
+      left.textContent = seconds;
+      setTimeout(tick, 1000);
+    } else {
+      button.disabled = false;
+      button.removeAttribute("aria-describedby");
+      left.closest(".form-text").remove();
+    }
+  };
+  tick();
+}
+
+for (const line of document.querySelectorAll("[data-state]")) {
+  const typing = () => [...document.querySelectorAll(".code")].some((field) => field.value);
+  let pause = 3000;
+  const ask = async () => {
+    try {
+      // A page left open in the background asks nothing; somebody typing a code is not moved away.
+      if (!document.hidden && !typing()) {
+        const answer = await fetch(line.dataset.state, { headers: { Accept: "application/json" }, cache: "no-store" });
+        if (answer.ok && (await answer.json()).confirmed) return location.assign(line.dataset.continue);
+      }
+    } catch {
+      // Offline for a moment: ask again later.
+    }
+    pause = Math.min(pause * 1.2, 15000);
+    setTimeout(ask, pause);
+  };
+  setTimeout(ask, pause);
+}
+
+for (const page of document.querySelectorAll("[data-refresh]")) {
+  setTimeout(() => location.reload(), page.dataset.refresh * 1000);
+}
