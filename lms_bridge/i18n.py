@@ -12,6 +12,7 @@ back: new messages come without a translation (the tests refuse that), messages 
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -162,7 +163,10 @@ def choose_locale(query_lang: str | None, cookie_lang: str | None, accept_langua
 
 
 def install(env: Environment) -> None:
-    """Give templates `{% trans %}` and `_()` in the language in force, with values escaped as the template's are."""
+    """Give templates `{% trans %}` and `_()` in the language in force, with values escaped as the template's are.
+
+    The filter `unbroken` keeps an hour on one line ("23 h 59"); it is for pages and HTML mails, plain text stays plain.
+    """
     env.add_extension("jinja2.ext.i18n")
     env.policies["ext.i18n.trimmed"] = True
     callables: Any = env  # the extension adds this method at run time, so its type is not declared
@@ -173,6 +177,7 @@ def install(env: Environment) -> None:
         pgettext=_raw(lambda catalogue: catalogue.pgettext),
         npgettext=_raw(lambda catalogue: catalogue.npgettext),
     )
+    env.filters["unbroken"] = unbroken
 
 
 def _raw(method: Callable[[NullTranslations], Callable[..., str]]) -> Callable[..., str]:
@@ -220,8 +225,12 @@ def _zone(zone: ZoneInfo, locale: str) -> str:
     return translator(locale).gettext("%(city)s time", city=city)
 
 
+def unbroken(words: str) -> str:
+    return re.sub(r"(\d) h (\d)", "\\1\N{NO-BREAK SPACE}h\N{NO-BREAK SPACE}\\2", words)
+
+
 def format_duration(duration: timedelta, locale: str) -> str:
-    """A length of time in its two largest units: "30 minutes", "1 hour 30 minutes", "2 days". Never negative."""
+    """A length of time by its largest unit and the next: "30 minutes", "1 hour 30 minutes", "2 days". Never negative."""
     text = translator(locale)
     seconds = max(0, round(duration.total_seconds()))
     days, seconds = divmod(seconds, 86_400)
@@ -233,8 +242,10 @@ def format_duration(duration: timedelta, locale: str) -> str:
         text.ngettext("%(num)d minute", "%(num)d minutes", minutes) if minutes else "",
         text.ngettext("%(num)d second", "%(num)d seconds", seconds) if seconds else "",
     ]
-    named = [part for part in parts if part]
-    return " ".join(named[:2]) or text.ngettext("%(num)d second", "%(num)d seconds", 0)
+    largest = next((index for index, part in enumerate(parts) if part), None)
+    if largest is None:
+        return text.ngettext("%(num)d second", "%(num)d seconds", 0)
+    return " ".join(part for part in parts[largest : largest + 2] if part)
 
 
 def format_relative(moment: datetime, now: datetime, locale: str) -> str:
