@@ -88,16 +88,17 @@ class SelSessions:
         return session
 
     def issue(self, session: Session, service: str, *, primary: bool) -> ServiceTicket:
-        """A fresh ticket for `service`, remembered for single logout."""
+        """A fresh ticket for `service`, remembered for single logout; a dead one when the session has just ended."""
         now = self._now()
         ticket = ServiceTicket(
             random_name("ST-"), service, session.username, session.authenticated_at, primary, now + TICKET_LIFETIME
         )
         with self._lock:
             self._tickets = {name: old for name, old in self._tickets.items() if now < old.expires_at}
-            self._tickets[ticket.name] = ticket
-            session.services.append((ticket.name, service))
-            del session.services[:-MOST_SERVICES]
+            if session.name in self._sessions:  # a logout in another tab may have come first
+                self._tickets[ticket.name] = ticket
+                session.services.append((ticket.name, service))
+                del session.services[:-MOST_SERVICES]
         return ticket
 
     def claim(self, name: str) -> ServiceTicket | None:

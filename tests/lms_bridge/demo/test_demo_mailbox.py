@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import smtplib
+import socket
 from datetime import datetime
 from email.message import EmailMessage
 from email.mime.multipart import MIMEMultipart
@@ -186,6 +188,28 @@ def test_malformed_requests_never_break_the_viewer(viewer, path, caplog):
         response = requests.request(method, viewer + path, data=b"\xff\x00", headers={"Host": "[\xe9"}, timeout=10)
         assert response.status_code < 500
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x00\xff\xfe\r\n",
+        b"EHLO " + b"a" * 100_000 + b"\r\n",
+        b"EHLO x\r\nMAIL FROM:<\xff>\r\nRCPT TO:<a@b>\r\nDATA\r\n",
+        b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<\xc3\x28>\r\nRCPT TO:<a@b>\r\nDATA\r\ncut short",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_malformed_smtp_never_stops_the_sink(mailbox, viewer, data, capfd):
+    with socket.create_connection(("127.0.0.1", mailbox.smtp_port), timeout=10) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(ConnectionError):
+            while connection.recv(65536):
+                pass
+    send(mailbox, mail("la suite"))
+    assert [message["subject"] for message in received(viewer)] == ["la suite"]
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_stopping_twice_is_harmless_and_ends_connections(mailbox):
