@@ -230,7 +230,7 @@ def unbroken(words: str) -> str:
 
 
 def format_duration(duration: timedelta, locale: str) -> str:
-    """A length of time by its largest unit and the next: "30 minutes", "1 hour 30 minutes", "2 days". Never negative."""
+    """A length of time by its largest unit and the next ("1 hour 30 minutes", "2 days"). Never negative."""
     text = translator(locale)
     seconds = max(0, round(duration.total_seconds()))
     days, seconds = divmod(seconds, 86_400)
