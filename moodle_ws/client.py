@@ -101,7 +101,7 @@ class MoodleClient:
 
     # -- one call ----------------------------------------------------------------------------------------------------
 
-    def call(self, function: str, parameters: Mapping[str, Parameter | None] | None = None, *, read: bool) -> Any:
+    def call(self, function: str, parameters: Mapping[str, Parameter] | None = None, *, read: bool) -> Any:
         """Calls `function` and returns the decoded answer (JSON values; in XML every leaf is text or None).
 
         `read` says that the call changes nothing and may be repeated when the connection fails. Raises MoodleError.

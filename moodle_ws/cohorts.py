@@ -100,7 +100,7 @@ def search(client: "MoodleClient", query: str, *, page: int = 200) -> list[Cohor
     """The system cohorts whose name or idnumber contains `query`, fetched `page` at a time. Raises MoodleError."""
     found: list[Cohort] = []
     while True:
-        parameters: dict[str, Parameter | None] = {
+        parameters: dict[str, Parameter] = {
             "query": query,
             "context": {"contextlevel": "system", "instanceid": 0},
             "includes": "self",
@@ -171,7 +171,7 @@ def remove_members(client: "MoodleClient", rows: Sequence[Membership]) -> None:
         done.extend(batch)
 
 
-def _new_fields(row: NewCohort) -> dict[str, Parameter | None]:
+def _new_fields(row: NewCohort) -> dict[str, Parameter]:
     return {
         "categorytype": {"type": "system", "value": ""},
         "name": row.name,
@@ -181,7 +181,7 @@ def _new_fields(row: NewCohort) -> dict[str, Parameter | None]:
     }
 
 
-def _member_fields(row: Membership) -> dict[str, Parameter | None]:
+def _member_fields(row: Membership) -> dict[str, Parameter]:
     return {
         "cohorttype": {"type": "id", "value": str(row.cohortid)},
         "usertype": {"type": "id", "value": str(row.userid)},

@@ -40,7 +40,7 @@ def enrol(client: "MoodleClient", rows: Sequence[Enrolment]) -> None:
         done.extend(batch)
 
 
-def _fields(row: Enrolment) -> dict[str, Parameter | None]:
+def _fields(row: Enrolment) -> dict[str, Parameter]:
     return {
         "roleid": row.roleid,
         "userid": row.userid,

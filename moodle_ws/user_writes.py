@@ -258,11 +258,11 @@ def _bad_row(error: BadRequest, index: int) -> BadRow:
     )
 
 
-def _custom(customfields: Mapping[str, str] | None) -> Parameter | None:
+def _custom(customfields: Mapping[str, str] | None) -> Parameter:
     return [{"type": key, "value": value} for key, value in customfields.items()] if customfields else None
 
 
-def _new_fields(row: NewUser) -> dict[str, Parameter | None]:
+def _new_fields(row: NewUser) -> dict[str, Parameter]:
     return {
         "username": row.username,
         "firstname": row.firstname,
@@ -277,7 +277,7 @@ def _new_fields(row: NewUser) -> dict[str, Parameter | None]:
     }
 
 
-def _update_fields(row: UserUpdate) -> dict[str, Parameter | None]:
+def _update_fields(row: UserUpdate) -> dict[str, Parameter]:
     return {
         "id": row.id,
         "username": row.username,

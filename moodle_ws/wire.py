@@ -13,7 +13,8 @@ from typing import Any, Literal, TypeAlias
 from lxml import etree
 
 Format: TypeAlias = Literal["json", "xml"]
-Parameter: TypeAlias = "str | int | bool | Mapping[str, Parameter | None] | Sequence[Parameter]"
+# None, inside a structure, leaves its key out.
+Parameter: TypeAlias = "str | int | bool | Mapping[str, Parameter] | Sequence[Parameter] | None"
 Form: TypeAlias = list[tuple[str, str]]
 
 CONTROL_FIELDS = 3  # wstoken, wsfunction, moodlewsrestformat
@@ -26,7 +27,7 @@ class Unreadable(ValueError):
     """The body is neither JSON nor Moodle's XML, even after skipping what may precede it."""
 
 
-def flatten(parameters: Mapping[str, Parameter | None]) -> Form:
+def flatten(parameters: Mapping[str, Parameter]) -> Form:
     """The form fields of `parameters`, in order. None leaves a key out. Raises ValueError on an empty list or
     structure, which the wire cannot express (recordings `create-empty-array`, `get-by-id-zero-values`)."""
     return [field for name, value in parameters.items() if value is not None for field in _flatten(name, value)]
@@ -40,19 +41,19 @@ def _flatten(name: str, value: Parameter) -> Iterator[tuple[str, str]]:
     elif isinstance(value, str):
         yield name, value
     elif isinstance(value, Mapping):
-        kept = {key: item for key, item in value.items() if item is not None}
+        kept = [(key, item) for key, item in value.items() if item is not None]
         if not kept:
             raise ValueError(f"{name}: an empty structure cannot be sent")
-        for key, item in kept.items():
-            yield from _flatten(f"{name}[{key}]", item)
-    else:
+        for key, inner in kept:
+            yield from _flatten(f"{name}[{key}]", inner)
+    elif value is not None:
         if not value:
             raise ValueError(f"{name}: an empty list cannot be sent")
         for index, item in enumerate(value):
             yield from _flatten(f"{name}[{index}]", item)
 
 
-def count_variables(value: Parameter | None) -> int:
+def count_variables(value: Parameter) -> int:
     """How many form variables `value` takes. PHP counts these and silently drops the tail."""
     if value is None:
         return 0

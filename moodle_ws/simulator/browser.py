@@ -1,0 +1,311 @@
+"""What a browser sees: the pages, the login page with its CAS mode, and the way out (`cas-traces`)."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from werkzeug.wrappers import Request, Response
+
+from moodle_ws.simulator import cas_plugin, pages
+from moodle_ws.simulator.flavours import Version
+from moodle_ws.simulator.options import Course
+from moodle_ws.simulator.site import GUEST_ID, NOT_CACHED, Session, Site, User
+
+View: TypeAlias = "Callable[[Site, Request, Session], Response]"
+
+_LOCKED_OUT = (
+    "You cannot proceed without changing your password, however there is no available page for changing it. "
+    "Please contact your Moodle Administrator."
+)
+
+
+def answer(site: Site, request: Request) -> Response:
+    """Answers one page request. The browser's session is opened at its first page."""
+    if request.path == "/whoami.json":
+        return _whoami(site, request)
+    if site.maintenance or site.maintenance_cli:
+        return _html(pages.maintenance(site), 503)
+    moved = _wrong_host(site, request)
+    if moved is not None:
+        return moved
+    session = site.sessions.get(request.cookies.get(cookie_name(site), ""))
+    if session is None:
+        session = site.open_session()
+    arrived_with = session.id if cookie_name(site) in request.cookies else None
+    view = _VIEWS.get(request.path)
+    response = view(site, request, session) if view else _html(pages.error(site, "Page introuvable"), 404)
+    if request.cookies.get(cookie_name(site)) != session.id or arrived_with != session.id:
+        response.set_cookie(cookie_name(site), session.id, path="/", httponly=True)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def cookie_name(site: Site) -> str:
+    """The session cookie; its name carries the port, since cookies do not know ports and two demonstrations may run
+    on one host."""
+    parts = urlsplit(site.wwwroot)
+    return f"MoodleSession{parts.port or {'https': 443}.get(parts.scheme, 80)}"
+
+
+def current_user(site: Site, session: Session) -> User | None:
+    """The person signed in, unless deleted meanwhile."""
+    user = site.users.get(session.userid) if session.userid is not None else None
+    return None if user is None or user.deleted else user
+
+
+# -- pages -----------------------------------------------------------------------------------------------------------
+
+
+def _whoami(site: Site, request: Request) -> Response:
+    session = site.sessions.get(request.cookies.get(cookie_name(site), ""))
+    user = current_user(site, session) if session else None
+    body = json.dumps({"username": user.username if user else None})
+    return Response(body, content_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _front(site: Site, _request: Request, session: Session) -> Response:
+    user = current_user(site, session)
+    if user is None and site.options.forcelogin:
+        session.wantsurl = f"{site.wwwroot}/"
+        return _redirect(f"{site.wwwroot}/login/index.php")
+    return _html(pages.front(site, session, user))
+
+
+def _dashboard(site: Site, request: Request, session: Session) -> Response:
+    user = _signed_in(site, request, session)
+    return user if isinstance(user, Response) else _html(pages.dashboard(site, session, user))
+
+
+def _course(site: Site, request: Request, session: Session) -> Response:
+    place = _place(site, request)
+    if place is None:
+        return _html(pages.error(site, "Ce cours n’existe pas"), 404)
+    if place.open_to_guests and current_user(site, session) is None:
+        # Guest access with automatic guest sign-in (Moodle's autologinguests).
+        session.userid = GUEST_ID
+    if place.open_to_guests and session.userid == GUEST_ID:
+        return _html(pages.course(site, session, site.users[GUEST_ID], place))
+    user = _signed_in(site, request, session)
+    if isinstance(user, Response):
+        return user
+    if not place.enrolled:
+        return _redirect(f"{site.wwwroot}/enrol/index.php?id={place.id}")
+    return _html(pages.course(site, session, user, place))
+
+
+def _enrol(site: Site, request: Request, session: Session) -> Response:
+    place, user = _place(site, request), _signed_in(site, request, session)
+    if isinstance(user, Response):
+        return user
+    return _html(pages.enrol(site, session, user, place)) if place else _html(pages.error(site, "?"), 404)
+
+
+def _edit_profile(site: Site, _request: Request, session: Session) -> Response:
+    user = current_user(site, session)
+    if user is None:
+        return _redirect(f"{site.wwwroot}/login/index.php")
+    return _html(pages.incomplete_profile(site, session, user))
+
+
+def _policy(site: Site, _request: Request, session: Session) -> Response:
+    user = current_user(site, session)
+    if user is None:
+        return _redirect(f"{site.wwwroot}/login/index.php")
+    return _html(pages.policy(site, session, user))
+
+
+def _place(site: Site, request: Request) -> Course | None:
+    wanted = request.args.get("id", "")
+    return next((place for place in site.options.courses if str(place.id) == wanted), None)
+
+
+def _signed_in(site: Site, request: Request, session: Session) -> User | Response:
+    """The person, or where Moodle sends somebody who may not see this page yet."""
+    user = current_user(site, session)
+    if user is None or user.id == GUEST_ID:
+        session.wantsurl = f"{site.wwwroot}{request.path}" + (
+            f"?{request.query_string.decode()}" if request.query_string else ""
+        )
+        return _redirect(f"{site.wwwroot}/login/index.php")
+    if user.preferences.get("auth_forcepasswordchange") == "1":
+        return _html(pages.error(site, _LOCKED_OUT), 404)
+    if _incomplete(user):
+        return _redirect(f"{site.wwwroot}/user/edit.php")
+    if site.site_policy and not user.policyagreed:
+        return _redirect(f"{site.wwwroot}/user/policy.php")
+    return user
+
+
+def _incomplete(user: User) -> bool:
+    return not (user.firstname.strip() and user.lastname.strip() and user.email)
+
+
+# -- login -----------------------------------------------------------------------------------------------------------
+
+
+def _login(site: Site, request: Request, session: Session) -> Response:
+    testsession = request.args.get("testsession")
+    if testsession is not None:
+        return _after_login(site, session, testsession)
+    if request.method == "POST" and request.form.get("username"):
+        return _local_login(site, request, session)
+    error, session.login_error = session.login_error, None
+    if error is None and _asks_cas(site, request):
+        return _cas_login(site, request, session)
+    if site.options.alternateloginurl:
+        suffix = ("&" if "?" in site.options.alternateloginurl else "?") + "errorcode=3" if error else ""
+        return _redirect(site.options.alternateloginurl + suffix)
+    return _html(pages.login(site, session, error=error, cas_button=_button(site)))
+
+
+def _button(site: Site) -> str | None:
+    if not site.options.cas_url:
+        return None
+    name, value = site.options.cas_plugin.button
+    return f"/login/index.php?{name}={value}"
+
+
+def _asks_cas(site: Site, request: Request) -> bool:
+    if not site.options.cas_url:
+        return False
+    if site.options.multiauth:
+        name, value = site.options.cas_plugin.button
+        return request.args.get(name) == value
+    return not request.args.get("username")  # `multiauth-off-username-param-shows-form`
+
+
+def _cas_login(site: Site, request: Request, session: Session) -> Response:
+    service = cas_plugin.service_url(site, request.path, request.query_string.decode("latin-1"))
+    try:
+        outcome = cas_plugin.authenticate(site, session, service=service, ticket=request.args.get("ticket"))
+    except cas_plugin.ValidationFailed as failure:
+        return _html(pages.error(site, f"Exception - {failure}"), 404)
+    except cas_plugin.BlankPage:
+        return _html("")
+    if isinstance(outcome, cas_plugin.Redirect):
+        return _redirect(outcome.location, 302)
+    courseid = request.args.get("courseid", "")
+    if site.options.multiauth and courseid.isdigit():
+        # Redirects before the person is signed in (ground truth §7, trace `service-url-courseid`).
+        return _redirect(f"{site.wwwroot}/course/view.php?id={courseid}")
+    return _enter(site, session, outcome)
+
+
+def _enter(site: Site, session: Session, asserted: str) -> Response:
+    """The first-login matrix of ground truth §7."""
+    # Lower-casing is Unicode-aware: KELVIN SIGN becomes k on every database (MariaDB page §1).
+    username = asserted.strip().lower()
+    plugin = site.options.cas_plugin
+    with site.lock:
+        user = site.user(username)
+        if user is None:
+            if site.options.authpreventaccountcreation:
+                return _refuse(site, session, f'The user account "{username}" is not available on this site')
+            if not site.options.extendedusernamechars and not re.match(r"[-.@_a-z0-9]+\Z", username):
+                return _html(pages.error(site, "The given username contains invalid characters"), 404)
+            user = site.add_user(username, auth=plugin.auth)
+    if user.auth != plugin.auth or user.suspended:
+        return _refuse(site, session, site.release.failed_login)
+    if not user.confirmed:
+        return _html(pages.must_confirm(site, user))
+    user.password = NOT_CACHED
+    return _complete(site, session, user)
+
+
+def _complete(site: Site, session: Session, user: User) -> Response:
+    session.userid = user.id
+    site.renew_session(session)
+    if user.preferences.get("auth_forcepasswordchange") == "1" and user.auth != "manual":
+        return _html(pages.error(site, _LOCKED_OUT), 404)
+    return _redirect(f"{site.wwwroot}/login/index.php?testsession={user.id}")
+
+
+def _after_login(site: Site, session: Session, testsession: str) -> Response:
+    user = current_user(site, session)
+    if user is None or testsession != str(user.id):
+        return _refuse(site, session, "Your session has timed out. Please log in again.")
+    if _incomplete(user) and user.id != GUEST_ID:
+        return _redirect(f"{site.wwwroot}/user/edit.php")
+    target, session.wantsurl = session.wantsurl or f"{site.wwwroot}/my/", None
+    if user.id == GUEST_ID:
+        target = f"{site.wwwroot}/"
+    return _redirect(target)
+
+
+def _local_login(site: Site, request: Request, session: Session) -> Response:
+    # With an alternate login page the token is not asked for: the emergency door (ground truth §7).
+    if not site.options.alternateloginurl and request.form.get("logintoken") != session.login_token:
+        return _refuse(site, session, site.release.failed_login)
+    username, password = request.form["username"].strip().lower(), request.form.get("password", "")
+    if username == "guest":
+        session.userid = GUEST_ID
+        return _complete(site, session, site.users[GUEST_ID])
+    user = site.user(username)
+    if user is None or user.auth != "manual" or user.suspended or user.password in {"", NOT_CACHED}:
+        return _refuse(site, session, site.release.failed_login)
+    if user.password != password:
+        return _refuse(site, session, site.release.failed_login)
+    if not user.confirmed:
+        return _html(pages.must_confirm(site, user))
+    return _complete(site, session, user)
+
+
+def _refuse(site: Site, session: Session, message: str) -> Response:
+    session.login_error = message
+    return _redirect(f"{site.wwwroot}/login/index.php{site.release.failed_login_query}")
+
+
+# -- logout ----------------------------------------------------------------------------------------------------------
+
+
+def _logout(site: Site, request: Request, session: Session) -> Response:
+    user = current_user(site, session)
+    if user is None:
+        return _redirect(f"{site.wwwroot}/")
+    if request.values.get("sesskey") != session.sesskey:
+        return _html(pages.confirm_logout(site, session))
+    from_cas = bool(site.options.cas_url) and user.auth == site.options.cas_plugin.auth
+    session.userid = session.wantsurl = session.cas_user = session.login_error = None
+    session.cas_gateway_tried = False
+    site.renew_session(session)
+    if from_cas and site.options.logoutcas:
+        return _redirect(cas_plugin.logout_url(site), 302)
+    return _redirect((from_cas and site.options.logout_return_url) or f"{site.wwwroot}/")
+
+
+# -- answers ---------------------------------------------------------------------------------------------------------
+
+
+def _wrong_host(site: Site, request: Request) -> Response | None:
+    if request.host == urlsplit(site.wwwroot).netloc:
+        return None
+    if site.options.version is Version.V4_4:
+        return _redirect(site.wwwroot)
+    query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
+    return _redirect(f"{site.wwwroot}{request.path}{query}")
+
+
+def _html(body: str, status: int = 200) -> Response:
+    return Response(body, status, content_type="text/html; charset=utf-8")
+
+
+def _redirect(location: str, status: int = 303) -> Response:
+    response = Response("", status, content_type="text/html; charset=utf-8")
+    response.headers["Location"] = location
+    response.autocorrect_location_header = False
+    return response
+
+
+_VIEWS: dict[str, View] = {
+    "/": _front,
+    "/index.php": _front,
+    "/my/": _dashboard,
+    "/course/view.php": _course,
+    "/enrol/index.php": _enrol,
+    "/user/edit.php": _edit_profile,
+    "/user/policy.php": _policy,
+    "/login/index.php": _login,
+    "/login/logout.php": _logout,
+}

@@ -1,0 +1,139 @@
+"""The CAS plugin inside Moodle, as seen from a browser and from the CAS server (ground truth §7, `cas-traces`).
+
+What matters to a CAS server: the first question is always asked with `gateway=true`; the service address is the
+request's own, without `ticket`; validation is one GET with the User-Agent of phpCAS; any HTTP status is read; only
+local names count, and the first element called `user` wins; a validated name sticks to the browser session even when
+Moodle then refuses it.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote_plus
+
+import requests
+from lxml import etree
+
+from moodle_ws.simulator.options import SimulatorOptions
+from moodle_ws.simulator.site import Session, Site
+
+_TICKET = re.compile(r"[SP]T-")
+_VALIDATE = {"1.0": "/validate", "2.0": "/serviceValidate", "3.0": "/p3/serviceValidate"}
+
+
+class ValidationFailed(Exception):
+    """The CAS server did not vouch for the ticket; the text is what phpCAS shows to the person."""
+
+
+class BlankPage(Exception):
+    """PHP died without a word: a ticket of a strange form, an empty user element."""
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """Where phpCAS sends the browser."""
+
+    location: str
+
+
+def service_url(site: Site, path: str, query: str) -> str:
+    """The address phpCAS gives as `service`: the request's, less its ticket, every other parameter untouched."""
+    kept = [pair for pair in query.split("&") if pair and not pair.startswith("ticket=")]
+    return f"{site.wwwroot}{path}" + (f"?{'&'.join(kept)}" if kept else "")
+
+
+def login_url(options: SimulatorOptions, service: str, *, gateway: bool) -> str:
+    """The CAS server's login address for a service."""
+    return f"{options.cas_url}/login?service={_urlencode(service)}" + ("&gateway=true" if gateway else "")
+
+
+def logout_url(site: Site) -> str:
+    """The CAS server's logout address; the way back is the site, without a slash at its end, unless configured."""
+    target = site.options.logout_return_url or site.wwwroot
+    return f"{site.options.cas_url}/logout?{site.options.cas_plugin.logout_parameter}={_urlencode(target)}"
+
+
+def authenticate(site: Site, session: Session, *, service: str, ticket: str | None) -> Redirect | str:
+    """One visit to the login page in CAS mode: the name phpCAS holds for this session, or where to send the browser.
+
+    Raises ValidationFailed, BlankPage.
+    """
+    if ticket is not None:
+        if not _TICKET.match(ticket):
+            raise BlankPage
+        if session.cas_user is None:
+            session.cas_user = _validate(site, service, ticket)
+        session.cas_gateway_tried = False
+        return Redirect(service)
+    if session.cas_user is not None:
+        return session.cas_user
+    if not session.cas_gateway_tried:
+        session.cas_gateway_tried = True
+        return Redirect(login_url(site.options, service, gateway=True))
+    session.cas_gateway_tried = False
+    return Redirect(login_url(site.options, service, gateway=False))
+
+
+def _validate(site: Site, service: str, ticket: str) -> str:
+    options = site.options
+    address = (
+        f"{options.cas_url}{_VALIDATE[options.cas_version]}?service={_urlencode(service)}&ticket={_urlencode(ticket)}"
+    )
+    shown = f"CAS URL: {address} Authentication failure: "
+    try:
+        with requests.Session() as back_channel:
+            back_channel.trust_env = False
+            response = back_channel.get(
+                address,
+                headers={"User-Agent": f"phpCAS/{site.release.php_cas}", "Accept": "*/*"},
+                timeout=options.cas_timeout,
+                verify=options.cas_verify,
+                allow_redirects=False,
+            )
+    except requests.RequestException:
+        raise ValidationFailed(shown + "Ticket not validated Reason: no response from the CAS server") from None
+    if options.cas_version == "1.0":
+        return _plain_name(response.text, shown)
+    return _name(response.content, shown)
+
+
+def _plain_name(text: str, shown: str) -> str:
+    lines = text.split("\n")
+    if lines[0].strip() != "yes" or len(lines) < 2:
+        raise ValidationFailed(shown + "ST not validated")
+    return lines[1].strip()
+
+
+def _name(body: bytes, shown: str) -> str:
+    bad = ValidationFailed(shown + "Ticket not validated Reason: bad response from the CAS server")
+    # An entity declared in the answer itself is expanded (trace `casxml-attr-dtd-entity`), an outside one never.
+    parser = etree.XMLParser(resolve_entities="internal", no_network=True)  # type: ignore[arg-type]
+    try:
+        root = etree.fromstring(body, parser)
+    except (etree.XMLSyntaxError, ValueError):
+        raise bad from None
+    if parser.error_log.filter_from_errors() or _local(root) != "serviceResponse":
+        raise bad
+    elements = [element for element in root.iter() if isinstance(element.tag, str)]
+    failures = [element for element in elements if _local(element) == "authenticationFailure"]
+    if failures:
+        code, reason = failures[0].get("code", ""), (failures[0].text or "").strip()
+        raise ValidationFailed(f"{shown}Ticket not validated Reason: [{code}] CAS error: {reason}")
+    successes = [element for element in elements if _local(element) == "authenticationSuccess"]
+    if not successes or any(_local(element) == "proxies" for element in elements):
+        raise bad
+    names = [element for element in successes[0].iter() if isinstance(element.tag, str) and _local(element) == "user"]
+    if not names:
+        raise bad
+    name = (names[0].text or "").strip()
+    if not name:
+        raise BlankPage
+    return name
+
+
+def _local(element: "etree._Element") -> str:
+    return etree.QName(element).localname
+
+
+def _urlencode(text: str) -> str:
+    # PHP's urlencode: blanks become +, and ~ is escaped too (trace `cas-ticket-replay-fresh-session`).
+    return quote_plus(text, safe="").replace("~", "%7E")
