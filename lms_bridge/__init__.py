@@ -1,1 +1,1 @@
-"""."""
+"""LMS Bridge: the service that joins a university's people and its Moodle sites."""

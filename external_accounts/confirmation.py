@@ -1,0 +1,74 @@
+"""The single writer of "confirmed" (invariant I4).
+
+An address becomes confirmed when a proof made for that very address is claimed, or when the university configured an
+issuer as trusted for that address's own domain. Nothing else in the product writes these columns: not a reset, not a
+link, not an import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from external_accounts import audit
+from external_accounts.schema import Address
+
+
+def confirm_by_proof(session: Session, address: Address, *, proof_id: int, now: datetime, origin: audit.Origin) -> None:
+    """Set the address confirmed because a proof for it was just claimed in this transaction."""
+    _confirm(session, address, by="proof", now=now, origin=origin, proof_id=proof_id)
+
+
+def confirm_by_issuer(
+    session: Session,
+    address: Address,
+    *,
+    issuer: str,
+    trusted_domains: Collection[str],
+    now: datetime,
+    origin: audit.Origin,
+) -> None:
+    """Set the address confirmed when `issuer` may speak for its domain; otherwise change nothing.
+
+    `trusted_domains` are ASCII, lower case, matched whole: trust in `univ.example` says nothing about
+    `etu.univ.example`.
+    """
+    domain = address.email_key.rpartition("@")[2]
+    if address.confirmed_at is None and domain in trusted_domains:
+        _confirm(session, address, by=issuer, now=now, origin=origin)
+
+
+def lose_confirmation(session: Session, address: Address, *, reason: str, now: datetime, origin: audit.Origin) -> None:
+    """Take the confirmation away (bounce, change), saying why."""
+    address.confirmed_at, address.lost_at, address.lost_reason = None, now, reason
+    address.account.version += 1
+    audit.record(
+        session,
+        "address.lost",
+        outcome=reason,
+        now=now,
+        origin=origin,
+        account_id=address.account_id,
+        address_id=address.id,
+    )
+
+
+def _confirm(
+    session: Session, address: Address, *, by: str, now: datetime, origin: audit.Origin, proof_id: int | None = None
+) -> None:
+    address.confirmed_at, address.confirmed_by = now, by
+    address.lost_at, address.lost_reason = None, ""
+    address.account.version += 1
+    audit.record(
+        session,
+        "address.confirmed",
+        outcome="ok",
+        now=now,
+        origin=origin,
+        account_id=address.account_id,
+        address_id=address.id,
+        by=by,
+        proof_id=proof_id,
+    )

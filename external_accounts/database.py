@@ -1,0 +1,200 @@
+"""The database: one engine, short transactions, and statements compiled once.
+
+Two ways in:
+
+* `Database.begin()` / `Database.read()` give an ORM session. Everything that is not hot uses them.
+* `Prepared` runs a SQLAlchemy Core statement straight on the driver's connection. SQLAlchemy compiles it once per
+  dialect; per call only the driver works. Ticket issue and ticket validation use it, because there the ORM's share of
+  the work was larger than the database's.
+
+SQLite runs in WAL mode and takes its write lock at BEGIN (`BEGIN IMMEDIATE`), so that two writers queue instead of
+deadlocking on an upgrade. PostgreSQL runs the same code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import BigInteger, DateTime, Engine, Integer, MetaData, create_engine, event
+from sqlalchemy.engine import Connection, Dialect, make_url
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.types import TypeDecorator
+
+SQLITE_BUSY_TIMEOUT_SECONDS = 10
+"""SQLite's busy handler is unfair under two writers; transactions are short, so a generous time-out costs nothing."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime. Naive values are refused: a time without a zone is a bug an hour away."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime reached the database")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables of the product share one metadata, so that one transaction and one migration see them all."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    # SQLite generates keys for INTEGER only; PostgreSQL must not run out of 32 bits on audit rows.
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime(),
+        int: BigInteger().with_variant(Integer(), "sqlite"),
+    }
+
+
+class Database:
+    """The engine and the two ways to use it. One per process; safe to share between threads."""
+
+    def __init__(self, url: str, *, pool_size: int = 16) -> None:
+        """Open `url` (`sqlite:///…` or `postgresql+psycopg://…`). Connects lazily."""
+        self.url = make_url(url)
+        # Nothing waits for a free connection longer than for a lock: both mean the database is in trouble.
+        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": 10}
+        if self.url.get_backend_name() == "sqlite":
+            options["connect_args"] = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
+        else:
+            options["pool_pre_ping"] = True
+        self.engine: Engine = create_engine(self.url, **options)
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def begin(self) -> Iterator[Session]:
+        """A write transaction: commits at the end of the block, rolls back on an exception."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A read-only look: never takes SQLite's write lock, never commits."""
+        with (
+            self.engine.connect().execution_options(read_only=True) as connection,
+            Session(bind=connection, expire_on_commit=False, autoflush=False) as session,
+        ):
+            yield session
+
+    @contextmanager
+    def driver(self) -> Iterator[PoolProxiedConnection]:
+        """The driver's own connection from the pool, for `Prepared`. Commits at the end, rolls back on an exception."""
+        connection = self.engine.raw_connection()
+        try:
+            yield connection
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _configure_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own transaction control would begin lazily and deferred; _begin_sqlite does it explicitly.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+class Prepared:
+    """A Core statement compiled once per dialect and run on the driver's connection.
+
+    Parameters are given by name as with SQLAlchemy. Times are passed and returned as aware UTC datetimes; the two
+    dialects' storage forms are handled here because no SQLAlchemy type sees these rows.
+    """
+
+    def __init__(self, statement: Callable[[], ClauseElement]) -> None:
+        """`statement` builds the Core statement; it is called once, on first use, when all tables are known."""
+        self._statement = statement
+        self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
+
+    def run(
+        self, connection: PoolProxiedConnection, database: Database, parameters: Mapping[str, Any]
+    ) -> Sequence[tuple[Any, ...]]:
+        """Execute and return all rows (none for a statement that returns nothing)."""
+        sql, constants = self._compiled.get(database.engine.dialect.name) or self._compile(database.engine.dialect)
+        values = {key: _bind(value) if database.is_sqlite else value for key, value in parameters.items()}
+        if constants:
+            values |= constants
+        cursor = connection.cursor()
+        try:
+            cursor.execute(sql, values)
+            return cursor.fetchall() if cursor.description else ()
+        finally:
+            cursor.close()
+
+    def _compile(self, dialect: Dialect) -> tuple[str, dict[str, Any]]:
+        compiled: Any = self._statement().compile(dialect=_named_dialect(dialect))
+        # Values written into the statement itself become parameters too; the caller does not know them.
+        constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
+        self._compiled[dialect.name] = _named(str(compiled)), constants
+        return self._compiled[dialect.name]
+
+
+def _named_dialect(dialect: Dialect) -> Dialect:
+    named: Dialect = type(dialect)(paramstyle="named" if dialect.name == "sqlite" else "pyformat")  # type: ignore[call-arg]
+    return named
+
+
+def _named(sql: str) -> str:
+    # SQLAlchemy writes `%(name)s::VARCHAR` casts for psycopg 3, which the server does not need for these columns.
+    return re.sub(r"(%\(\w+\)s)::[A-Z ]+(\(\d+\))?", r"\1", sql)
+
+
+def _bind(value: Any) -> Any:
+    return stored_time(value) if isinstance(value, datetime) else value
+
+
+def stored_time(moment: datetime) -> str:
+    """SQLite's text form of a time, as SQLAlchemy's `DateTime` writes it: comparable as text."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def read_time(value: Any) -> datetime | None:
+    """A time as `Prepared` rows hold it (text on SQLite, datetime on PostgreSQL), as aware UTC."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    moment: datetime = value
+    return moment.astimezone(UTC)

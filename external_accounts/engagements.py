@@ -1,0 +1,39 @@
+"""Engagements: dated, versioned acceptance of documents, and consents."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from external_accounts import audit
+from external_accounts.schema import Account, AccountId, Engagement
+
+
+def accept(
+    session: Session, account_id: AccountId, document: str, version: str, *, now: datetime, origin: audit.Origin
+) -> None:
+    """Record the acceptance of one version. Accepting again changes nothing, unless it was withdrawn."""
+    known = session.scalar(
+        select(Engagement).where(
+            Engagement.account_id == account_id, Engagement.document == document, Engagement.version == version
+        )
+    )
+    if known is not None and known.withdrawn_at is None:
+        return
+    if known is None:
+        session.add(Engagement(account_id=account_id, document=document, version=version, accepted_at=now))
+    else:
+        known.accepted_at, known.withdrawn_at = now, None
+    session.get_one(Account, account_id).version += 1
+    audit.record(
+        session,
+        "engagement.accepted",
+        outcome="ok",
+        now=now,
+        origin=origin,
+        account_id=account_id,
+        document=document,
+        version=version,
+    )

@@ -1,0 +1,195 @@
+"""Identities: which account a proven (issuer, subject) belongs to.
+
+A sign-in through a CAS never joins an account because an e-mail address is equal (I5, LNK-01): it finds its own
+identity, or it makes a new account.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from external_accounts import audit
+from external_accounts.accounts import Person, create_account
+from external_accounts.addresses import EmailAddress, InvalidAddress, parse_address, set_primary_address
+from external_accounts.confirmation import confirm_by_issuer, lose_confirmation
+from external_accounts.schema import Account, LocalPassword, SignInIdentity
+
+LOCAL = "local"
+"""The issuer of accounts whose password we keep ourselves."""
+
+SUBJECT_PATTERN = re.compile(r"[A-Za-z0-9._@-]{1,100}")
+
+
+class SubjectRefused(ValueError):
+    """The issuer asserted a name that can be nobody's here: wrong characters, or a name reserved for local accounts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """What an issuer said about the person who just signed in, after the allow-list of settings."""
+
+    issuer: str
+    subject: str
+    person: Person = field(default_factory=Person)
+    email: str = ""
+    profile: str = "staff"
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def canonical_subject(text: str, *, local_names: re.Pattern[str]) -> str:
+    """The one form of a subject (D32).
+
+    An LDAP-backed CAS takes `JDupont` for `jdupont` and asserts what was typed, so ASCII letters are lower-cased. The
+    characters are checked *before*: U+212A KELVIN SIGN would otherwise become a `k` (Moodle on MariaDB, §1).
+
+    Raises:
+        SubjectRefused: other characters, or a name from the space reserved for local accounts (LNK-06).
+    """
+    if not SUBJECT_PATTERN.fullmatch(text):
+        raise SubjectRefused("characters")
+    subject = text.lower()
+    if local_names.fullmatch(subject):
+        raise SubjectRefused("reserved for local accounts")
+    return subject
+
+
+def sign_in_with_assertion(
+    session: Session, assertion: Assertion, *, trusted_domains: Sequence[str], now: datetime, origin: audit.Origin
+) -> tuple[Account, SignInIdentity]:
+    """The account of a person a CAS vouched for: created at the first sign-in, refreshed at later ones.
+
+    `assertion.subject` is canonical. Its mail attribute is data; it counts as confirmed only where settings trust this
+    issuer for the address's domain.
+
+    Raises:
+        UsernameTaken: the name belongs to an account with other identities; only a human can say who is who.
+    """
+    identity = session.scalar(
+        select(SignInIdentity).where(
+            SignInIdentity.issuer == assertion.issuer, SignInIdentity.subject == assertion.subject
+        )
+    )
+    if identity is None:
+        account = create_account(
+            session,
+            username=assertion.subject,
+            profile=assertion.profile,
+            person=assertion.person,
+            activated=True,
+            now=now,
+        )
+        identity = SignInIdentity(
+            issuer=assertion.issuer, subject=assertion.subject, attributes={}, created_at=now, refreshed_at=now
+        )
+        account.identities.append(identity)
+        audit.record(
+            session,
+            "account.created",
+            outcome="ok",
+            now=now,
+            origin=origin,
+            account_id=account.id,
+            issuer=assertion.issuer,
+        )
+    account = identity.account
+    _refresh(account, identity, assertion, now)
+    _refresh_address(session, account, assertion, trusted_domains=trusted_domains, now=now, origin=origin)
+    account.last_sign_in_at = now
+    session.flush()
+    return account, identity
+
+
+def _refresh(account: Account, identity: SignInIdentity, assertion: Assertion, now: datetime) -> None:
+    identity.attributes, identity.refreshed_at = dict(assertion.attributes), now
+    person = assertion.person
+    if person.display_name and (account.given_name, account.family_name) != (person.given_name, person.family_name):
+        account.given_name, account.family_name = person.given_name, person.family_name
+        account.version += 1
+
+
+def _refresh_address(
+    session: Session,
+    account: Account,
+    assertion: Assertion,
+    *,
+    trusted_domains: Sequence[str],
+    now: datetime,
+    origin: audit.Origin,
+) -> None:
+    try:
+        email: EmailAddress = parse_address(assertion.email)
+    except InvalidAddress:
+        return  # no usable address was released: what we have stays
+    address = set_primary_address(session, account, email, role="institutional", now=now)
+    confirm_by_issuer(
+        session, address, issuer=assertion.issuer, trusted_domains=trusted_domains, now=now, origin=origin
+    )
+    for other in account.addresses:
+        if other.confirmed_by == assertion.issuer and other is not address and other.confirmed_at is not None:
+            # The issuer vouched for its own address of this person; it now names another one.
+            lose_confirmation(session, other, reason="replaced by issuer", now=now, origin=origin)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCredential:
+    """What the Extérieurs door needs to check a password, and nothing more."""
+
+    account_id: int
+    identity_id: int
+    username: str
+    hash: str
+
+
+def find_local_credential(session: Session, identifier: str) -> LocalCredential | None:
+    """The one local account that this user name or e-mail address names, or None.
+
+    An address shared by several local accounts names none of them: they sign in by user name (D37).
+    """
+    identifier = identifier.strip().lower()
+    query = (
+        select(Account.id, SignInIdentity.id, Account.username, LocalPassword.hash)
+        .join(SignInIdentity, (SignInIdentity.account_id == Account.id) & (SignInIdentity.issuer == LOCAL))
+        .join(LocalPassword, LocalPassword.account_id == Account.id)
+        .where(Account.erased_at.is_(None))
+    )
+    rows = session.execute(query.where(SignInIdentity.subject == identifier)).all()
+    if not rows and "@" in identifier:
+        try:
+            key = parse_address(identifier).key
+        except InvalidAddress:
+            return None
+        rows = session.execute(query.where(Account.addresses.any(email_key=key))).all()
+    return LocalCredential(*rows[0]) if len(rows) == 1 else None
+
+
+def create_local_account(
+    session: Session,
+    *,
+    username: str,
+    profile: str,
+    person: Person,
+    email: EmailAddress,
+    password_hash: str,
+    now: datetime,
+    origin: audit.Origin,
+) -> Account:
+    """Add an account that signs in by the Extérieurs door. Its address is not confirmed by this.
+
+    Raises:
+        UsernameRefused, UsernameTaken: see `create_account`.
+    """
+    account = create_account(session, username=username, profile=profile, person=person, activated=True, now=now)
+    account.identities.append(
+        SignInIdentity(issuer=LOCAL, subject=username, attributes={}, created_at=now, refreshed_at=now)
+    )
+    session.add(LocalPassword(account_id=account.id, hash=password_hash, set_at=now))
+    set_primary_address(session, account, email, role="contact", now=now)
+    audit.record(session, "account.created", outcome="ok", now=now, origin=origin, account_id=account.id, issuer=LOCAL)
+    return account

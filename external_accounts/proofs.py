@@ -1,0 +1,328 @@
+"""Proofs: somebody reads a mailbox, shown once.
+
+One mail carries two keys to one state: a link and a short typed code. Whichever is used first claims the proof, in one
+atomic statement (I2), and both are spent. Opening the link changes nothing (I11): mail scanners open links.
+
+Nothing of either key rests in the database. A random `nonce` does, and the keys are derived from it under the server's
+secret; so a resend within the lifetime sends *the same* proof, and a first mail that arrives after the second still
+works (D06). What a person sends us dies on its signature before it costs a query.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from external_accounts import audit, confirmation
+from external_accounts.keys import Keys, UnknownKey
+from external_accounts.schema import AccountId, Address, Proof
+
+CONFIRM_ADDRESS = "confirm address"
+
+CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ23456789"
+"""No vowels (no words), nothing that looks like something else. 8 of 28 letters are 38 bits (TOK-03 asks for 20)."""
+CODE_LENGTH = 8
+CODE_ATTEMPTS = 5
+CODE_LIFETIME = timedelta(minutes=10)
+"""TOK-06 (ASVS 6.5.5)."""
+RESEND_PAUSE = timedelta(seconds=60)
+
+_LINK = "proof link"
+_HANDLE = "proof handle"
+
+
+class ProofUnusable(Exception):
+    """The proof cannot be used. `proof` is the row when the key presented was a true one, for the page's next step."""
+
+    def __init__(self, proof: Proof | None = None) -> None:
+        super().__init__(self.__class__.__name__)
+        self.proof = proof
+
+
+class ProofUnknown(ProofUnusable):
+    """No such proof, or a key that is not ours."""
+
+
+class ProofExpired(ProofUnusable):
+    """It was a true key, too late."""
+
+
+class ProofUsed(ProofUnusable):
+    """The proof was claimed before."""
+
+
+class ProofCancelled(ProofUnusable):
+    """The account changed in between (reset, other address), so the proof proves nothing any more."""
+
+
+class CodeWrong(ProofUnusable):
+    """The code is not the proof's. `attempts_left` tries remain."""
+
+    def __init__(self, proof: Proof, attempts_left: int) -> None:
+        super().__init__(proof)
+        self.attempts_left = attempts_left
+
+
+class CodeSpent(ProofUnusable):
+    """The code's time or tries are over; the link of the same mail may still be good."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProofKeys:
+    """What the mail shows: never stored, derived when the mail is written."""
+
+    link_token: str
+    code: str
+
+
+def request_proof(
+    session: Session,
+    keys: Keys,
+    address: Address,
+    *,
+    purpose: str,
+    lifetime: timedelta,
+    service: str | None,
+    locale: str,
+    now: datetime,
+) -> tuple[Proof, bool]:
+    """The pending proof of this account, purpose and address: the living one, or a new one (D16: one at a time).
+
+    Returns the proof and whether a mail should go out now: a resend within `RESEND_PAUSE` sends nothing, silently.
+    """
+    pending = session.scalars(
+        select(Proof)
+        .where(
+            Proof.account_id == address.account_id,
+            Proof.purpose == purpose,
+            Proof.claimed_at.is_(None),
+            Proof.cancelled_at.is_(None),
+        )
+        .with_for_update()
+    ).all()
+    living = None
+    for proof in pending:
+        if proof.email_key == address.email_key and proof.expires_at > now and _still_ours(keys, proof):
+            living = proof
+        elif proof.email_key != address.email_key:
+            proof.cancelled_at = now  # the person changed the address: the old one proves nothing (LNK-04)
+    if living is not None:
+        living.service = service or living.service
+        if now - living.sent_at < RESEND_PAUSE:
+            return living, False
+        living.sent_at = now
+        if living.code_expires_at <= now or living.code_attempts >= CODE_ATTEMPTS:
+            living.code_round += 1
+            living.code_attempts = 0
+            living.code_expires_at = min(now + CODE_LIFETIME, living.expires_at)
+        return living, True
+    nonce = secrets.token_bytes(16)
+    proof = Proof(
+        handle=secrets.token_hex(16),
+        account_id=address.account_id,
+        address_id=address.id,
+        purpose=purpose,
+        email_key=address.email_key,
+        nonce=nonce,
+        key_id=keys.current_id,
+        link_hash=_hash(_link_secret(keys, purpose, nonce, keys.current_id)),
+        created_at=now,
+        expires_at=now + lifetime,
+        code_expires_at=now + min(CODE_LIFETIME, lifetime),
+        code_attempts=0,
+        code_round=0,
+        sent_at=now,
+        claimed_with="",
+        service=service,
+        locale=locale,
+    )
+    session.add(proof)
+    session.flush()
+    return proof, True
+
+
+def proof_keys(keys: Keys, proof: Proof) -> ProofKeys:
+    """The link token and the code of a proof, for the mail.
+
+    Raises:
+        UnknownKey: the key it was made under was rotated out.
+    """
+    return ProofKeys(
+        link_token=keys.sign(_LINK, _link_secret(keys, proof.purpose, proof.nonce, proof.key_id)),
+        code=_code(keys, proof),
+    )
+
+
+def handle_token(keys: Keys, proof: Proof) -> str:
+    """The name of the proof for the waiting page's address: shows the page, opens nothing."""
+    return keys.sign(_HANDLE, proof.handle)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundProof:
+    """A proof looked at (not used): the row, and by which kind of token the visitor named it."""
+
+    proof: Proof
+    by: Literal["link", "handle"]
+
+
+def look_at(session: Session, keys: Keys, token: str) -> FoundProof:
+    """Find the proof a token names, changing nothing (I11).
+
+    Raises:
+        ProofUnknown: not a token of ours, or the proof is gone.
+    """
+    if len(token) <= 200:
+        if (secret := keys.unsign(_LINK, token)) is not None:
+            proof = session.scalar(select(Proof).where(Proof.link_hash == _hash(secret)))
+            if proof is not None:
+                return FoundProof(proof, "link")
+        elif (handle := keys.unsign(_HANDLE, token)) is not None:
+            proof = session.scalar(select(Proof).where(Proof.handle == handle))
+            if proof is not None:
+                return FoundProof(proof, "handle")
+    raise ProofUnknown
+
+
+def state_of(proof: Proof, now: datetime) -> Literal["pending", "claimed", "cancelled", "expired"]:
+    """Where the proof's life stands. At the very second of the deadline it is over."""
+    if proof.claimed_at is not None:
+        return "claimed"
+    if proof.cancelled_at is not None:
+        return "cancelled"
+    return "pending" if now < proof.expires_at else "expired"
+
+
+def claim_by_link(session: Session, proof_id: int, *, now: datetime, origin: audit.Origin) -> Proof:
+    """Use the proof up by its link and do what it proves.
+
+    Raises:
+        ProofExpired, ProofUsed, ProofCancelled: exactly one of N parallel uses does not raise (I2).
+    """
+    return _claim(session, proof_id, "link", now=now, origin=origin)
+
+
+def reserve_code_attempt(session: Session, proof_id: int, *, now: datetime) -> Proof:
+    """Take one of the code's tries, *before* comparing, so that parallel guesses cannot exceed the cap.
+
+    The caller commits this whatever the comparison says.
+
+    Raises:
+        CodeSpent: no tries or no time left. ProofExpired, ProofUsed, ProofCancelled: the proof itself is over.
+    """
+    taken = session.scalar(
+        update(Proof)
+        .where(
+            Proof.id == proof_id,
+            Proof.claimed_at.is_(None),
+            Proof.cancelled_at.is_(None),
+            Proof.code_expires_at > now,
+            Proof.code_attempts < CODE_ATTEMPTS,
+        )
+        .values(code_attempts=Proof.code_attempts + 1)
+        .returning(Proof.id)
+    )
+    proof = session.get_one(Proof, proof_id, populate_existing=True)
+    if taken is None:
+        _raise_if_over(proof, now)
+        raise CodeSpent(proof)
+    return proof
+
+
+def claim_by_code(
+    session: Session, keys: Keys, proof: Proof, typed: str, *, now: datetime, origin: audit.Origin
+) -> Proof:
+    """Use the proof up by its code, after `reserve_code_attempt`.
+
+    Raises:
+        CodeWrong: not the code. ProofExpired, ProofUsed, ProofCancelled: as for the link.
+    """
+    try:
+        right = hmac.compare_digest(_code(keys, proof).encode(), read_code(typed).encode("utf-8", "replace"))
+    except UnknownKey:
+        right = False
+    if not right:
+        raise CodeWrong(proof, attempts_left=CODE_ATTEMPTS - proof.code_attempts)
+    return _claim(session, proof.id, "code", now=now, origin=origin)
+
+
+def read_code(typed: str) -> str:
+    """What a person meant: blanks and dashes from copying dropped, capitals restored."""
+    return "".join(letter for letter in typed.upper() if letter.isalnum())[:64]
+
+
+def format_code(code: str) -> str:
+    """The code as the mail shows it, in two groups of four."""
+    return f"{code[:4]}-{code[4:]}"
+
+
+def cancel_pending(session: Session, account_id: AccountId, now: datetime) -> None:
+    """End every pending proof of an account (I10)."""
+    session.execute(
+        update(Proof)
+        .where(Proof.account_id == account_id, Proof.claimed_at.is_(None), Proof.cancelled_at.is_(None))
+        .values(cancelled_at=now)
+    )
+
+
+def _claim(
+    session: Session, proof_id: int, by: Literal["link", "code"], *, now: datetime, origin: audit.Origin
+) -> Proof:
+    claimed = session.scalar(
+        update(Proof)
+        .where(Proof.id == proof_id, Proof.claimed_at.is_(None), Proof.cancelled_at.is_(None), Proof.expires_at > now)
+        .values(claimed_at=now, claimed_with=by)
+        .returning(Proof.id)
+    )
+    proof = session.get_one(Proof, proof_id, populate_existing=True)
+    if claimed is None:
+        _raise_if_over(proof, now)
+        raise ProofUnknown(proof)
+    address = session.get_one(Address, proof.address_id)
+    if address.email_key != proof.email_key:
+        raise ProofCancelled(proof)
+    confirmation.confirm_by_proof(session, address, proof_id=proof.id, now=now, origin=origin)
+    return proof
+
+
+def _raise_if_over(proof: Proof, now: datetime) -> None:
+    match state_of(proof, now):
+        case "claimed":
+            raise ProofUsed(proof)
+        case "cancelled":
+            raise ProofCancelled(proof)
+        case "expired":
+            raise ProofExpired(proof)
+
+
+def _link_secret(keys: Keys, purpose: str, nonce: bytes, key_id: str) -> str:
+    return keys.derive(f"{_LINK} {purpose}", nonce, key_id=key_id)[:20].hex()
+
+
+def _code(keys: Keys, proof: Proof) -> str:
+    purpose = f"proof code {proof.purpose} {proof.code_round}"
+    number = int.from_bytes(keys.derive(purpose, proof.nonce, key_id=proof.key_id))
+    letters = []
+    for _ in range(CODE_LENGTH):
+        number, index = divmod(number, len(CODE_ALPHABET))
+        letters.append(CODE_ALPHABET[index])
+    return "".join(letters)
+
+
+def _still_ours(keys: Keys, proof: Proof) -> bool:
+    try:
+        keys.derive("", b"", key_id=proof.key_id)
+    except UnknownKey:
+        return False
+    return True
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,231 @@
+"""The tables of the people: what the database holds of an account.
+
+Facts are stored, decisions are not: whether somebody may enter is computed by the gate from these rows each time.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+    text,
+)
+from sqlalchemy import (
+    Identity as Generated,
+)
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from external_accounts.database import Base
+
+AccountId = int
+
+
+class Account(Base):
+    """What the bridge knows of one person."""
+
+    __tablename__ = "accounts"
+
+    id: Mapped[AccountId] = mapped_column(Generated(), primary_key=True)
+    username: Mapped[str] = mapped_column(String(100), unique=True)
+    """The name asserted to applications: matches `^[a-z0-9._@-]{1,100}$` (invariant I12), never reused."""
+    profile: Mapped[str] = mapped_column(String(40))
+    given_name: Mapped[str] = mapped_column(String(100), default="")
+    family_name: Mapped[str] = mapped_column(String(100), default="")
+    language: Mapped[str] = mapped_column(String(10), default="")
+    """The person's choice, or empty when none was made."""
+    created_at: Mapped[datetime]
+    activated_at: Mapped[datetime | None]
+    suspended_at: Mapped[datetime | None]
+    suspended_until: Mapped[datetime | None]
+    suspension_reason: Mapped[str] = mapped_column(String(500), default="")
+    rights_end_at: Mapped[datetime | None]
+    erased_at: Mapped[datetime | None]
+    last_sign_in_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(Integer, default=1)
+    """Grows with every change that other systems mirror; the sync compares it with what it last wrote."""
+
+    addresses: Mapped[list[Address]] = relationship(back_populates="account", order_by="Address.id")
+    identities: Mapped[list[SignInIdentity]] = relationship(back_populates="account", order_by="SignInIdentity.id")
+
+
+class SignInIdentity(Base):
+    """One way an account signs in: (issuer, subject). Belongs to one account only."""
+
+    __tablename__ = "identities"
+    __table_args__ = (UniqueConstraint("issuer", "subject"),)
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"), index=True)
+    issuer: Mapped[str] = mapped_column(String(40))
+    """`local`, or the name of a configured CAS."""
+    subject: Mapped[str] = mapped_column(String(100))
+    attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    """What the issuer released, after the allow-list. Data, never proof (LNK-05)."""
+    created_at: Mapped[datetime]
+    refreshed_at: Mapped[datetime]
+
+    account: Mapped[Account] = relationship(back_populates="identities")
+
+
+class Address(Base):
+    """An e-mail address of an account."""
+
+    __tablename__ = "addresses"
+    __table_args__ = (
+        UniqueConstraint("account_id", "email_key"),
+        # One primary address per account, enforced where two requests meet.
+        Index(
+            "uq_addresses_primary",
+            "account_id",
+            unique=True,
+            sqlite_where=text("is_primary = 1"),
+            postgresql_where=text("is_primary"),
+        ),
+        CheckConstraint("confirmed_at IS NULL OR lost_at IS NULL", name="confirmed_or_lost"),
+    )
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"), index=True)
+    email: Mapped[str] = mapped_column(String(254))
+    """As the person wrote it, domain normalised: the only form mail is ever sent to."""
+    email_key: Mapped[str] = mapped_column(String(254), index=True)
+    """The form compared: see `external_accounts.addresses.email_key`."""
+    role: Mapped[str] = mapped_column(String(20))
+    """`institutional`, `recovery`, `contact` or `forwarding`."""
+    is_primary: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    created_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+    """Set by `external_accounts.confirmation` alone (invariant I4)."""
+    confirmed_by: Mapped[str] = mapped_column(String(40), default="")
+    """`proof`, or the issuer trusted for this domain."""
+    lost_at: Mapped[datetime | None]
+    lost_reason: Mapped[str] = mapped_column(String(40), default="")
+
+    account: Mapped[Account] = relationship(back_populates="addresses")
+
+
+class LocalPassword(Base):
+    """The argon2id hash of a local account's password; its parameters are part of the hash string."""
+
+    __tablename__ = "local_passwords"
+
+    account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    hash: Mapped[str] = mapped_column(String(255))
+    set_at: Mapped[datetime]
+
+
+class Proof(Base):
+    """A pending, single-use demonstration that somebody reads a mailbox.
+
+    The link's secret and the code are derived from `nonce` under the server's key and are nowhere stored, so that a
+    copy of the database opens nothing and a resend can still send the same proof (TOK-05, D06).
+    """
+
+    __tablename__ = "proofs"
+    __table_args__ = (Index("ix_proofs_pending", "account_id", "purpose", "claimed_at", "cancelled_at"),)
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    handle: Mapped[str] = mapped_column(String(32), unique=True)
+    """Public name of the proof on waiting pages. Gives no right by itself."""
+    account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"))
+    address_id: Mapped[int] = mapped_column(ForeignKey("addresses.id"))
+    purpose: Mapped[str] = mapped_column(String(30))
+    email_key: Mapped[str] = mapped_column(String(254))
+    """The address the proof was made for: if the row's address changes, the proof proves nothing."""
+    nonce: Mapped[bytes] = mapped_column(LargeBinary(16))
+    key_id: Mapped[str] = mapped_column(String(16))
+    link_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    code_expires_at: Mapped[datetime]
+    code_attempts: Mapped[int] = mapped_column(Integer, default=0)
+    code_round: Mapped[int] = mapped_column(Integer, default=0)
+    """Grows when a resend finds the code's time or tries spent: the link stays, the code is a new one."""
+    sent_at: Mapped[datetime]
+    claimed_at: Mapped[datetime | None]
+    claimed_with: Mapped[str] = mapped_column(String(10), default="")
+    cancelled_at: Mapped[datetime | None]
+    service: Mapped[str | None] = mapped_column(Text)
+    """Where the person wanted to go when the proof was asked for."""
+    locale: Mapped[str] = mapped_column(String(10))
+
+
+class Engagement(Base):
+    """Dated, versioned acceptance of a document, or a consent."""
+
+    __tablename__ = "engagements"
+    __table_args__ = (UniqueConstraint("account_id", "document", "version"),)
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"))
+    document: Mapped[str] = mapped_column(String(40))
+    version: Mapped[str] = mapped_column(String(40))
+    accepted_at: Mapped[datetime]
+    withdrawn_at: Mapped[datetime | None]
+
+
+class OutboxMail(Base):
+    """A mail to be sent, written in the same transaction as the change it tells about (invariant I8).
+
+    Holds no rendered text: link and code are derived again at delivery, so that no secret rests here.
+    """
+
+    __tablename__ = "outbox_mails"
+    __table_args__ = (Index("ix_outbox_mails_due", "state", "due_at"),)
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    template: Mapped[str] = mapped_column(String(40))
+    recipient: Mapped[str] = mapped_column(String(254))
+    locale: Mapped[str] = mapped_column(String(10))
+    account_id: Mapped[AccountId | None] = mapped_column(ForeignKey("accounts.id"))
+    proof_id: Mapped[int | None] = mapped_column(ForeignKey("proofs.id"))
+    context: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    message_id: Mapped[str] = mapped_column(String(100), unique=True)
+    """The Message-ID: the same at every attempt, so that a receiver can recognise a repetition."""
+    created_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(String(10), default="pending")
+    """`pending`, `sent`, `failed` (permanent) or `expired` (would arrive too late to be of use)."""
+    due_at: Mapped[datetime]
+    leased_until: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    sent_at: Mapped[datetime | None]
+    last_error: Mapped[str] = mapped_column(String(500), default="")
+
+
+class AuditEvent(Base):
+    """Who did what to whom, from where, with which outcome. Appended in the transaction of the change."""
+
+    __tablename__ = "audit_events"
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    event: Mapped[str] = mapped_column(String(60))
+    outcome: Mapped[str] = mapped_column(String(40))
+    account_id: Mapped[AccountId | None] = mapped_column(index=True)
+    actor: Mapped[str] = mapped_column(String(120), default="")
+    network: Mapped[str] = mapped_column(String(50), default="")
+    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
+class ThrottleBucket(Base):
+    """One counter of `external_accounts.throttle`, shared by all processes. The key is hashed: no address rests."""
+
+    __tablename__ = "throttle_buckets"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    full_at_ms: Mapped[int] = mapped_column(BigInteger, index=True)
+    """The moment (ms since the epoch) at which the whole budget is available again: GCRA's theoretical arrival time.
+    A number, because one atomic statement must compute with it on every database."""

@@ -1,0 +1,92 @@
+"""`lms-bridge accounts …`"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from typing import NoReturn
+
+import click
+
+from external_accounts import audit
+from external_accounts.accounts import Person, UsernameRefused, UsernameTaken, account_by_username, suspend
+from external_accounts.addresses import InvalidAddress, parse_address
+from external_accounts.identities import create_local_account
+from lms_bridge.cli import settings as cli_settings
+from lms_bridge.runtime import build_runtime
+from lms_bridge.signin import sessions
+
+MINIMUM = 12
+
+
+@click.group()
+def accounts() -> None:
+    """Accounts of the Extérieurs door."""
+
+
+@accounts.command()
+@click.argument("username")
+@click.option("--email", required=True, help="Their address; they confirm it themselves.")
+@click.option("--given-name", required=True)
+@click.option("--family-name", required=True)
+@click.option("--profile", default="learner", show_default=True)
+@click.pass_context
+def create(context: click.Context, username: str, email: str, given_name: str, family_name: str, profile: str) -> None:
+    """Create an account. Its first password is read from standard input, never from the command line."""
+    settings = cli_settings.read(context)
+    runtime = build_runtime(settings)
+    if not runtime.local_names.fullmatch(username):
+        _fail(f"`{username}` is not in the name space of local accounts: {settings.local.username_pattern}")
+    password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    if len(password) < MINIMUM:
+        _fail(f"A password has at least {MINIMUM} characters.")
+    try:
+        with runtime.database.begin() as session:
+            create_local_account(
+                session,
+                username=username,
+                profile=profile,
+                person=Person(given_name, family_name),
+                email=parse_address(email),
+                password_hash=runtime.hashing.hash(password),
+                now=runtime.clock(),
+                origin=_operator(),
+            )
+    except UsernameRefused:
+        _fail("A user name has 1 to 100 of the characters a-z 0-9 . _ @ -")
+    except UsernameTaken:
+        _fail(f"`{username}` is or was somebody else's.")
+    except InvalidAddress as error:
+        _fail(f"`{email}` is not an address we could write to: {error}")
+    finally:
+        runtime.close()
+    click.echo(f"Created {username}. They confirm {email} at their first sign-in.")
+
+
+@accounts.command("suspend")
+@click.argument("username")
+@click.option("--reason", required=True, help="Kept in the audit trail.")
+@click.pass_context
+def suspend_account(context: click.Context, username: str, reason: str) -> None:
+    """Suspend an account: its sessions end, and Moodle is closed to it."""
+    runtime = build_runtime(cli_settings.read(context))
+    try:
+        with runtime.database.begin() as session:
+            account = account_by_username(session, username)
+            if account is None:
+                _fail(f"There is no account called `{username}`.")
+            now = runtime.clock()
+            suspend(session, account, reason=reason, until=None, now=now, origin=_operator())
+            sessions.end_all_of(session, account.id, reason="suspended", now=now, origin=_operator())
+    finally:
+        runtime.close()
+    click.echo(f"Suspended {username}.")
+
+
+def _operator() -> audit.Origin:
+    return audit.Origin(actor=f"cli:{getpass.getuser()}")
+
+
+def _fail(text: str) -> NoReturn:
+    click.echo(text, err=True)
+    sys.exit(2)

@@ -1,0 +1,162 @@
+"""The people of the demo: each shows one case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from external_accounts import audit
+from external_accounts.accounts import Person, create_account, suspend
+from external_accounts.addresses import EmailAddress, parse_address, primary_address, set_primary_address
+from external_accounts.identities import create_local_account
+from external_accounts.proofs import CONFIRM_ADDRESS, claim_by_link, request_proof
+from external_accounts.schema import SignInIdentity
+from lms_bridge.demo.sel_directory import SelDirectory, SelUser
+from lms_bridge.runtime import Runtime
+
+DOMAIN = "univ-demo.example"
+ORIGIN = audit.Origin(actor="demo")
+
+
+@dataclass(frozen=True, slots=True)
+class DemoAccount:
+    """One person: which case they show, and how to sign in."""
+
+    case: str
+    door: str
+    identifier: str
+    password: str
+    email: str
+    given_name: str
+    family_name: str
+    affiliation: str = ""
+    confirmed: bool = False
+    suspended: bool = False
+
+    def public(self) -> dict[str, str]:
+        """As `/api/demo` tells it."""
+        return {
+            "case": self.case,
+            "door": self.door,
+            "identifier": self.identifier,
+            "password": self.password,
+            "email": self.email,
+        }
+
+
+ACCOUNTS = (
+    DemoAccount("teacher", "sel", "tmartin", "teacher-demo-1", f"theo.martin@{DOMAIN}", "Théo", "Martin", "faculty"),
+    DemoAccount("student", "sel", "sdiallo", "student-demo-1", f"sira.diallo@{DOMAIN}", "Sira", "Diallo", "student"),
+    DemoAccount(
+        "vacataire",
+        "sel",
+        "vnguyen",
+        "vacataire-demo-1",
+        "valentin.nguyen@courriel.example",
+        "Valentin",
+        "Nguyen",
+        "affiliate",
+    ),
+    DemoAccount(
+        "helpdesk", "sel", "hbernard", "helpdesk-demo-1", f"helene.bernard@{DOMAIN}", "Hélène", "Bernard", "staff"
+    ),
+    DemoAccount("not_activated", "sel", "nlopez", "", "nora.lopez@courriel.example", "Nora", "Lopez", "affiliate"),
+    DemoAccount(
+        "learner_confirmed",
+        "local",
+        "ext.alice.moreau",
+        "learner-demo-1",
+        "alice.moreau@courriel.example",
+        "Alice",
+        "Moreau",
+        confirmed=True,
+    ),
+    DemoAccount(
+        "learner_unconfirmed",
+        "local",
+        "ext.karim.haddad",
+        "learner-demo-2",
+        "karim.haddad@courriel.example",
+        "Karim",
+        "Haddad",
+    ),
+    DemoAccount(
+        "learner_suspended",
+        "local",
+        "ext.paul.petit",
+        "learner-demo-3",
+        "paul.petit@courriel.example",
+        "Paul",
+        "Petit",
+        confirmed=True,
+        suspended=True,
+    ),
+)
+
+
+def fill_directory(directory: SelDirectory) -> None:
+    """The university's directory: everybody who has a SEL account. An empty password means: not activated yet."""
+    for person in ACCOUNTS:
+        if person.door == "sel":
+            directory.add(SelUser(person.identifier, person.password, _sel_attributes(person)))
+
+
+def _sel_attributes(person: DemoAccount) -> dict[str, Any]:
+    return {
+        "mail": person.email,
+        "givenName": person.given_name,
+        "sn": person.family_name,
+        "displayName": f"{person.given_name} {person.family_name}",
+        "eduPersonAffiliation": [person.affiliation, "member"],
+        "supannEtablissement": "{UAI}0000000X",
+    }
+
+
+def fill_bridge(runtime: Runtime) -> None:
+    """The accounts the bridge keeps itself, and the one that awaits its activation."""
+    now = runtime.clock()
+    hashes = {person.case: runtime.hashing.hash(person.password) for person in ACCOUNTS if person.door == "local"}
+    with runtime.database.begin() as session:
+        for person in ACCOUNTS:
+            name = Person(person.given_name, person.family_name)
+            email: EmailAddress = parse_address(person.email)
+            if person.case == "not_activated":
+                account = create_account(
+                    session, username=person.identifier, profile="vacataire", person=name, activated=False, now=now
+                )
+                account.identities.append(
+                    SignInIdentity(
+                        issuer="sel", subject=person.identifier, attributes={}, created_at=now, refreshed_at=now
+                    )
+                )
+                set_primary_address(session, account, email, role="recovery", now=now)
+            if person.door != "local":
+                continue
+            account = create_local_account(
+                session,
+                username=person.identifier,
+                profile="learner",
+                person=name,
+                email=email,
+                password_hash=hashes[person.case],
+                now=now,
+                origin=ORIGIN,
+            )
+            if person.confirmed:
+                # By a proof, like everybody: nothing else may write "confirmed" (I4).
+                address = primary_address(account)
+                assert address is not None  # noqa: S101 (just added)
+                proof, _ = request_proof(
+                    session,
+                    runtime.keys,
+                    address,
+                    purpose=CONFIRM_ADDRESS,
+                    lifetime=timedelta(hours=1),
+                    service=None,
+                    locale="fr",
+                    now=now,
+                )
+                claim_by_link(session, proof.id, now=now, origin=ORIGIN)
+            if person.suspended:
+                suspend(session, account, reason="demo", until=None, now=now, origin=ORIGIN)

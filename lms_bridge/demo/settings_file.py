@@ -1,0 +1,85 @@
+"""The demo's `lms-bridge.toml`: a small, complete example of the real thing."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from lms_bridge.demo.accounts import DOMAIN
+
+
+def settings_text(urls: Mapping[str, str], folder: Path, *, smtp_port: int, moodle_token: str) -> str:
+    """The file's text. Everything in it is made for this run."""
+    return f'''# Settings of the demo. See docs/reference/settings.md for every name.
+public_url = "{urls["bridge"]}"
+secret_keys = ["{secrets.token_hex(32)}"]
+database_url = "sqlite:///{folder}/lms-bridge.db"
+log_level = "warning"
+log_format = "console"
+
+[institution]
+name = "Université de démonstration"
+short_name = "Univ. Démo"
+accent = "#1d4f73"
+help_email = "assistance@{DOMAIN}"
+help_phone = "+33 5 00 00 00 00"
+
+[mail]
+host = "127.0.0.1"
+port = {smtp_port}
+security = "none"
+sender = "ne-pas-repondre@{DOMAIN}"
+
+[local]
+username_pattern = 'ext\\.[a-z0-9._-]{{1,90}}'
+
+[[profiles]]
+name = "staff"
+label = {{ fr = "Personnel", en = "Staff" }}
+
+[[profiles]]
+name = "student"
+label = {{ fr = "Étudiant·e", en = "Student" }}
+
+[[profiles]]
+name = "vacataire"
+label = {{ fr = "Vacataire", en = "Adjunct teacher" }}
+
+[[profiles]]
+name = "learner"
+label = {{ fr = "Apprenant·e extérieur·e", en = "External learner" }}
+
+[[upstreams]]
+issuer = "sel"
+cas_url = "{urls["sel"]}/cas"
+title = {{ fr = "Enseignant·es, étudiant·es", en = "Teaching staff, students" }}
+text = {{ fr = "J’ai un compte SEL de l’université.", en = "I have a SEL account of the university." }}
+keep = ["eduPersonAffiliation"]
+profile = "staff"
+trusted_domains = ["{DOMAIN}"]
+
+[[upstreams.profile_rules]]
+attribute = "eduPersonAffiliation"
+value = "student"
+profile = "student"
+
+[[upstreams.profile_rules]]
+attribute = "eduPersonAffiliation"
+value = "affiliate"
+profile = "vacataire"
+
+[[sites]]
+name = "updago"
+url = "{urls["moodle"]}"
+token = "{moodle_token}"
+
+[[services]]
+name = "updago"
+label = {{ fr = "UPdago", en = "UPdago" }}
+url = "{urls["moodle"]}/login/index.php"
+home_url = "{urls["moodle"]}/login/index.php"
+anonymous_url = "{urls["moodle"]}/course/view.php?id=4"
+site = "updago"
+attributes = {{ mail = "mail", displayName = "displayName" }}
+'''

@@ -1,0 +1,94 @@
+"""The jobs: a few functions that look for rows to work on. They are the same whoever wakes them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy import delete, select
+
+from external_accounts import throttle
+from external_accounts.schema import Account, OutboxMail, Proof
+from lms_bridge.cas import logout
+from lms_bridge.cas.admission import policy_for
+from lms_bridge.mail import delivery
+from lms_bridge.runtime import Runtime
+from lms_bridge.schema import Mirror, ProxyGrant, SsoSession, Ticket
+from lms_bridge.signin import sessions
+from lms_bridge.sync.step import bring_into_step, end_moodle_sessions
+from moodle_ws.errors import MoodleError
+
+log = structlog.get_logger(__name__)
+
+KEEP_SESSIONS = timedelta(days=30)
+KEEP_MAILS = timedelta(days=30)
+KEEP_PROOFS = timedelta(days=7)
+BATCH = 20
+
+
+def deliver_mails(runtime: Runtime) -> int:
+    return delivery.deliver_due(runtime, now=runtime.clock())
+
+
+def deliver_logouts(runtime: Runtime) -> int:
+    return logout.deliver_due(runtime.database, runtime.registry, runtime.http, now=runtime.clock())
+
+
+def end_overdue_sessions(runtime: Runtime) -> int:
+    with runtime.database.begin() as session:
+        return sessions.end_overdue(session, limits=runtime.settings.sessions, now=runtime.clock())
+
+
+def end_sessions_in_moodle(runtime: Runtime) -> int:
+    """Carry "sign out everywhere" into Moodle. What Moodle does not take now stays for the next round."""
+    with runtime.database.read() as session:
+        ids = session.scalars(select(Mirror.id).where(Mirror.sign_out_pending).limit(BATCH)).all()
+    done = 0
+    for mirror_id in ids:
+        try:
+            end_moodle_sessions(runtime.database, runtime.sites, mirror_id, now=runtime.clock())
+            done += 1
+        except MoodleError as error:
+            log.warning("sync.sign_out", outcome="failed", mirror=mirror_id, error=type(error).__name__)
+    return done
+
+
+def close_and_refresh_mirrors(runtime: Runtime) -> int:
+    """Carry changed accounts to the sites where they are known: above all, close the ones that may not enter (I6)."""
+    with runtime.database.read() as session:
+        rows = session.execute(
+            select(Mirror.account_id, Mirror.site)
+            .join(Account, Account.id == Mirror.account_id)
+            .where(
+                Mirror.moodle_id.is_not(None),
+                Mirror.state == "in_step",
+                Mirror.account_version != Account.version,
+            )
+            .limit(BATCH)
+        ).all()
+    moved = 0
+    for account_id, site in rows:
+        service = next((service for service in runtime.settings.services if service.site == site), None)
+        if service is not None:
+            policy = policy_for(runtime, service)
+            bring_into_step(runtime.database, runtime.sites, site, account_id, policy, now=runtime.clock())
+            moved += 1
+    return moved
+
+
+def purge(runtime: Runtime) -> int:
+    """Drop what is over: unused tickets, old sessions, spent proofs, sent mails, full throttle buckets."""
+    now: datetime = runtime.clock()
+    with runtime.database.begin() as session:
+        old = select(SsoSession.id).where(SsoSession.ended_at < now - KEEP_SESSIONS)
+        session.execute(delete(Ticket).where(Ticket.claimed_at.is_(None), Ticket.expires_at < now))
+        session.execute(delete(Ticket).where(Ticket.session_id.in_(old)))
+        session.execute(delete(ProxyGrant).where(ProxyGrant.expires_at < now))
+        session.execute(delete(SsoSession).where(SsoSession.ended_at < now - KEEP_SESSIONS))
+        session.execute(
+            delete(OutboxMail).where(OutboxMail.state != "pending", OutboxMail.created_at < now - KEEP_MAILS)
+        )
+        mailed = select(OutboxMail.proof_id).where(OutboxMail.proof_id.is_not(None))
+        session.execute(delete(Proof).where(Proof.expires_at < now - KEEP_PROOFS, Proof.id.not_in(mailed)))
+        throttle.purge(session, now)
+    return 0

@@ -1,0 +1,1 @@
+"""Mail: composed from templates, delivered from the outbox."""

@@ -1,0 +1,117 @@
+"""Mails as they go out: text and HTML parts, no remote content, the exact deadline in both.
+
+A mail is composed when it is delivered, from facts: that is when its link and code are derived from the proof, and
+what is no longer of use (a proof used meanwhile) is not sent at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from email.headerregistry import Address as HeaderAddress
+from email.message import EmailMessage
+from email.policy import SMTP
+from functools import cache
+from typing import Any
+
+import css_inline
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from sqlalchemy.orm import Session
+
+from external_accounts.accounts import Person
+from external_accounts.keys import UnknownKey
+from external_accounts.proofs import format_code, proof_keys, state_of
+from external_accounts.schema import Account, OutboxMail, Proof
+from lms_bridge import i18n
+from lms_bridge.cas.services import ServiceRefused
+from lms_bridge.runtime import Runtime, templates_folder
+from lms_bridge.settings import Settings
+from lms_bridge.settings.sections import text_in
+from lms_bridge.web.theme import theme
+
+
+class NothingToSay(Exception):
+    """What the mail would offer is used, cancelled or over."""
+
+
+def compose(session: Session, runtime: Runtime, mail: OutboxMail, *, now: datetime) -> EmailMessage:
+    """The message for one outbox row.
+
+    Raises:
+        NothingToSay: it should not be sent any more.
+    """
+    context: dict[str, Any] = dict(mail.context)
+    if mail.account_id is not None:
+        account = session.get_one(Account, mail.account_id)
+        context["display_name"] = Person(account.given_name, account.family_name).display_name or account.username
+    if mail.proof_id is not None:
+        context |= _proof_context(session.get_one(Proof, mail.proof_id), runtime, mail.locale, now)
+    return _message(runtime.settings, mail, context)
+
+
+def _proof_context(proof: Proof, runtime: Runtime, locale: str, now: datetime) -> Mapping[str, Any]:
+    settings = runtime.settings
+    if (state := state_of(proof, now)) != "pending":
+        raise NothingToSay(state)
+    try:
+        secrets = proof_keys(runtime.keys, proof)
+    except UnknownKey:
+        raise NothingToSay("key rotated out") from None
+    service_label = None
+    if proof.service:
+        try:
+            service_label = text_in(runtime.registry.find(proof.service).label, locale)
+        except ServiceRefused:
+            service_label = None  # no longer registered: nobody is sent there either
+    return {
+        "link": f"{settings.public_url}/account/confirm/{secrets.link_token}",
+        "code": format_code(secrets.code) if proof.code_expires_at > now else None,
+        "deadline": i18n.format_deadline(proof.expires_at, settings.zone, locale),
+        "code_deadline": i18n.format_deadline(proof.code_expires_at, settings.zone, locale),
+        "service_label": service_label,
+    }
+
+
+def _message(settings: Settings, mail: OutboxMail, context: Mapping[str, Any]) -> EmailMessage:
+    institution = settings.institution
+    colours = theme(institution.accent)
+    values = {
+        "accent": colours.accent,
+        "on_accent": colours.on_accent,
+        "institution": institution,
+        "locale": mail.locale,
+        "public_url": settings.public_url,
+        **context,
+    }
+    with i18n.use_locale(mail.locale):
+        environment = _environment()
+        subject = environment.get_template(f"mail/{mail.template}.subject.txt").render(values)
+        text = environment.get_template(f"mail/{mail.template}.txt").render(values)
+        html = environment.get_template(f"mail/{mail.template}.html").render(values)
+    message = EmailMessage(policy=SMTP)
+    message["Subject"] = " ".join(subject.split())
+    local, _, domain = settings.mail.sender.rpartition("@")
+    message["From"] = HeaderAddress(institution.short_name, local, domain)
+    message["To"] = mail.recipient
+    message["Reply-To"] = institution.help_email
+    message["Date"] = mail.created_at
+    message["Message-ID"] = mail.message_id
+    # Out-of-office replies must not answer a machine, nor a vacation notice reach the help desk.
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "All"
+    message["Content-Language"] = mail.locale
+    message.set_content(text.strip() + "\n")
+    message.add_alternative(css_inline.inline(html, load_remote_stylesheets=False), subtype="html")
+    return message
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(templates_folder()),
+        autoescape=select_autoescape(["html"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    i18n.install(environment)
+    return environment

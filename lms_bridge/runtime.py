@@ -1,0 +1,77 @@
+"""What one process needs, built once from the settings: the only place where the pieces are put together."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import requests
+
+from external_accounts.database import Database
+from external_accounts.keys import Keys
+from external_accounts.passwords import PasswordHashing
+from lms_bridge.cas.services import ServiceRegistry
+from lms_bridge.cas.validation import Validator
+from lms_bridge.settings import Settings
+from lms_bridge.sync.sites import MoodleSites
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The parts of a running bridge."""
+
+    settings: Settings
+    database: Database
+    keys: Keys
+    registry: ServiceRegistry
+    hashing: PasswordHashing
+    sites: MoodleSites
+    validator: Validator
+    http: requests.Session
+    """For calls to registered services only: proxy callbacks and logout messages."""
+    clock: Clock
+    local_names: re.Pattern[str]
+    """User names reserved for accounts kept here: no CAS may bring one (LNK-06)."""
+
+    def close(self) -> None:
+        self.hashing.close()
+        self.http.close()
+        self.sites.close()
+        self.database.close()
+
+
+def build_runtime(settings: Settings, *, clock: Clock = utc_now, workers: int = 1) -> Runtime:
+    """Put the parts together. `workers` is the number of processes that share this machine's cores."""
+    database = Database(settings.database_url)
+    registry = ServiceRegistry(settings.services, site_urls={site.name: site.url for site in settings.sites})
+    http = requests.Session()
+    http.headers["User-Agent"] = "LMS-Bridge"
+    http.trust_env = False
+    return Runtime(
+        settings=settings,
+        database=database,
+        keys=Keys([key.get_secret_value() for key in settings.secret_keys]),
+        registry=registry,
+        hashing=PasswordHashing(threads=max(1, (os.cpu_count() or 1) // workers)),
+        sites=MoodleSites(settings.sites),
+        validator=Validator(settings, registry, database, clock, http),
+        http=http,
+        clock=clock,
+        local_names=re.compile(settings.local.username_pattern),
+    )
+
+
+def templates_folder() -> Path:
+    """Where the Jinja templates are: inside the installed package, or beside it in a source tree."""
+    packaged = Path(__file__).parent / "templates"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent / "templates"

@@ -1,0 +1,121 @@
+"""Home: who am I, what may I enter, what stands in the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, redirect, render_template
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select, update
+
+from external_accounts import audit
+from external_accounts.addresses import mask_address
+from lms_bridge.cas.admission import decide
+from lms_bridge.cas.views import show_doors
+from lms_bridge.i18n import current_locale
+from lms_bridge.runtime import Runtime
+from lms_bridge.schema import Mirror, SsoSession, Ticket
+from lms_bridge.settings.sections import Service, text_in
+from lms_bridge.signin import sessions
+from lms_bridge.signin.passage import Destination
+from lms_bridge.signin.sessions import CurrentSession
+from lms_bridge.signin.upstream import logout_url
+from lms_bridge.web import cookies
+from lms_bridge.web.obstacles import explain
+from lms_bridge.web.request import current, origin, runtime, wake_jobs
+
+pages = Blueprint("home", __name__)
+
+
+@pages.get("/")
+def home() -> ResponseReturnValue:
+    person = current()
+    if person is None:
+        return show_doors(Destination())
+    bridge = runtime()
+    locale = current_locale()
+    facts = person.facts
+    return render_template(
+        "home.html",
+        account={
+            "display_name": facts.display_name,
+            "username": facts.username,
+            "profile_label": _profile_label(bridge, facts.profile, locale),
+            "email_masked": mask_address(facts.email) if facts.email else None,
+            "email_confirmed": facts.email_confirmed_at is not None,
+        },
+        entries=[_entry(bridge, person, service, locale) for service in bridge.registry],
+        logout_url="/cas/logout",
+        everywhere_url="/account/sign-out",
+    )
+
+
+def _profile_label(bridge: Runtime, profile: str, locale: str) -> str | None:
+    found = next((known for known in bridge.settings.profiles if known.name == profile), None)
+    return text_in(found.label, locale) if found else None
+
+
+def _entry(bridge: Runtime, person: CurrentSession, service: Service, locale: str) -> dict[str, Any]:
+    decision = decide(bridge, person.facts, service, prepare=False)
+    label = text_in(service.label, locale)
+    url = service.home_url or service.url
+    if decision.admitted:
+        return {"label": label, "state": "open", "sentence": None, "action": None, "enter_url": url}
+    explanation = explain(
+        decision.first, person.facts, bridge.settings, service_url=None, now=bridge.clock(), locale=locale
+    )
+    return {
+        "label": label,
+        "state": "preparing" if explanation.refresh_seconds else "closed",
+        "sentence": f"{explanation.title}. {' '.join([explanation.sentence, *explanation.details])}",
+        "action": explanation.action,
+        "enter_url": None,
+    }
+
+
+@pages.get("/account/sign-out")
+def sign_out_form() -> ResponseReturnValue:
+    person = current()
+    if person is None:
+        return redirect("/", 303)
+    bridge = runtime()
+    with bridge.database.read() as session:
+        names = session.scalars(
+            select(Ticket.service_name)
+            .distinct()
+            .join(SsoSession, SsoSession.id == Ticket.session_id)
+            .where(SsoSession.account_id == person.facts.account_id, SsoSession.ended_at.is_(None), Ticket.validated)
+        ).all()
+    labels = [text_in(found.label, current_locale()) for name in names if (found := bridge.registry.by_name(name))]
+    return render_template("logout_confirm.html", action="/account/sign-out", services=sorted(labels), back_url="/")
+
+
+@pages.post("/account/sign-out")
+def sign_out_everywhere() -> ResponseReturnValue:
+    """End all sessions of the account, on every device, in every application, in Moodle too."""
+    person = current()
+    if person is None:
+        return redirect("/", 303)
+    bridge = runtime()
+    account_id = person.facts.account_id
+    with bridge.database.begin() as session:
+        sessions.end_all_of(
+            session,
+            account_id,
+            reason="signed out everywhere",
+            now=bridge.clock(),
+            origin=origin(),
+        )
+        session.execute(
+            update(Mirror).where(Mirror.account_id == account_id, Mirror.owned).values(sign_out_pending=True)
+        )
+        audit.record(
+            session, "session.everywhere", outcome="ok", now=bridge.clock(), origin=origin(), account_id=account_id
+        )
+    wake_jobs()
+    response = redirect("/cas/logout", 303)
+    door = bridge.settings.upstream(person.issuer)
+    if door is not None and door.logout:
+        response = redirect(logout_url(door, f"{bridge.settings.public_url}/cas/logout"), 303)
+    cookies.drop(response, bridge.settings, "session")
+    return response

@@ -1,0 +1,237 @@
+"""Settings: one typed object, read once at start from a TOML file and the environment.
+
+The environment wins over the file. Names in the environment are `LMS_BRIDGE_` plus the field's name in capitals, with
+two underscores between levels (`LMS_BRIDGE_MAIL__HOST`). A missing or wrong value stops the start with the name of the
+setting and what to write; nothing is guessed.
+
+The field descriptions below are the reference page (`docs/reference/settings.md`).
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from lms_bridge.settings.sections import (
+    Charter,
+    Institution,
+    Local,
+    Mail,
+    Profile,
+    Service,
+    Sessions,
+    Site,
+    Throttle,
+    Upstream,
+    check_https,
+)
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. The text names each setting and says what to write."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LMS_BRIDGE_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    public_url: str = Field(
+        description="The address people use, e.g. `https://connexion.univ.example`. All links are built from it alone."
+    )
+    secret_keys: tuple[SecretStr, ...] = Field(
+        min_length=1,
+        description="Secrets that sign and derive, newest first, at least 32 characters each. "
+        "To rotate: put a new one first, drop the old one after two days.",
+    )
+    database_url: str = Field(
+        "sqlite:///lms-bridge.db", description="`sqlite:///path` or `postgresql+psycopg://user:password@host/name`."
+    )
+    time_zone: str = Field("Europe/Paris", description="The university's time zone, for deadlines and screens.")
+    default_language: Literal["fr", "en"] = Field("fr", description="Language when neither person nor browser chose.")
+    confirmation_hours: int = Field(24, ge=1, le=24, description="How long an address confirmation can be used.")
+    ticket_seconds: int = Field(60, ge=5, le=300, description="Life of an unused service ticket (CAS-20).")
+    proxy_hours: int = Field(2, ge=1, le=24, description="Life of a proxy-granting ticket, at most its session's.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level written.")
+    log_format: Literal["json", "console"] = Field("json", description="`json` lines, or `console` for people.")
+    institution: Institution = Field(description="See `[institution]`.")
+    mail: Mail = Field(description="See `[mail]`.")
+    sessions: Sessions = Field(Sessions(), description="See `[sessions]`.")
+    throttle: Throttle = Field(Throttle(), description="See `[throttle]`.")
+    local: Local = Field(Local(), description="See `[local]`.")
+    charter: Charter | None = Field(None, description="See `[charter]`.")
+    upstreams: tuple[Upstream, ...] = Field((), description="See `[[upstreams]]`.")
+    profiles: tuple[Profile, ...] = Field((), description="See `[[profiles]]`.")
+    services: tuple[Service, ...] = Field((), description="See `[[services]]`.")
+    sites: tuple[Site, ...] = Field((), description="See `[[sites]]`.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 (pydantic-settings calls by these names)
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The file's values arrive as init arguments (see `load`): the environment has to win over them.
+        return env_settings, init_settings
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
+            raise ValueError("write scheme and host only, like `https://connexion.univ.example`")
+        check_https(value)
+        return value.rstrip("/")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError("no such time zone; write it like `Europe/Paris`") from None
+        return value
+
+    @field_validator("secret_keys")
+    @classmethod
+    def _long_keys(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < 32 for key in value):
+            raise ValueError("each key needs at least 32 characters; `openssl rand -hex 32` writes one")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("write `sqlite:///path` or `postgresql+psycopg://user:password@host/name`")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        for kind, names in (
+            ("upstreams", [upstream.issuer for upstream in self.upstreams]),
+            ("services", [service.name for service in self.services]),
+            ("sites", [site.name for site in self.sites]),
+        ):
+            if len(set(names)) != len(names):
+                raise ValueError(f"{kind}: two entries have the same name")
+        sites = {site.name for site in self.sites}
+        for service in self.services:
+            if service.site is not None and service.site not in sites:
+                raise ValueError(f"services.{service.name}.site: there is no [[sites]] entry called `{service.site}`")
+            if service.charter and self.charter is None:
+                raise ValueError(f"services.{service.name}.charter: a [charter] section is needed")
+            for url in (service.url, *service.logout_urls, *service.proxy_callbacks):
+                try:
+                    check_https(url)
+                except ValueError as error:
+                    raise ValueError(f"services.{service.name}: {error}") from None
+        for url in (*(upstream.cas_url for upstream in self.upstreams), *(site.url for site in self.sites)):
+            check_https(url)
+        if not self.upstreams and not self.local.enabled:
+            raise ValueError("nobody could sign in: configure [[upstreams]], or set local.enabled = true")
+        return self
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    @cached_property
+    def secure(self) -> bool:
+        """Whether people reach us by https. Plain http is for loopback only: the demo and tests."""
+        return self.public_url.startswith("https://")
+
+    @cached_property
+    def public_host(self) -> str:
+        return urlsplit(self.public_url).hostname or ""
+
+    def site(self, name: str) -> Site:
+        return next(site for site in self.sites if site.name == name)
+
+    def service(self, name: str) -> Service:
+        return next(service for service in self.services if service.name == name)
+
+    def upstream(self, issuer: str) -> Upstream | None:
+        return next((upstream for upstream in self.upstreams if upstream.issuer == issuer), None)
+
+
+def load(path: Path | None = None) -> Settings:
+    """Read the settings from `path` (TOML; default `$LMS_BRIDGE_CONFIG`) and the environment.
+
+    Raises:
+        SettingsError: naming each wrong or missing setting and what to write.
+    """
+    if path is None and (named := os.environ.get("LMS_BRIDGE_CONFIG")):
+        path = Path(named)
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError(
+                f"{path}: cannot be read ({error.strerror}); name a readable file with --config"
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path}: not a TOML file: {error}") from None
+    return build(values, source=str(path or "environment"))
+
+
+def build(values: dict[str, Any], *, source: str = "settings") -> Settings:
+    """Settings from already parsed values; the environment still wins.
+
+    Raises:
+        SettingsError: as `load`.
+    """
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        lines = [_explain(detail) for detail in error.errors(include_url=False, include_input=False)]
+        raise SettingsError("\n".join([f"The settings cannot be used ({source}):", *lines])) from None
+
+
+def _explain(detail: Any) -> str:
+    where = ".".join(str(part) for part in detail["loc"])
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    environment = "LMS_BRIDGE_" + "__".join(str(part).upper() for part in detail["loc"])
+    match detail["type"]:
+        case "missing":
+            return f"  {where}: missing. {_description(detail['loc'])} Or set {environment}."
+        case "extra_forbidden":
+            return f"  {where}: there is no such setting. Look for a typing error, or see docs/reference/settings.md."
+    return f"  {where}: {message}." if where else f"  {message}."
+
+
+def _description(location: tuple[Any, ...]) -> str:
+    model: Any = Settings
+    text = ""
+    for part in location:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            continue
+        text = field.description or ""
+        model = next(
+            (
+                kind
+                for kind in (field.annotation, *getattr(field.annotation, "__args__", ()))
+                if hasattr(kind, "model_fields")
+            ),
+            None,
+        )
+    return text

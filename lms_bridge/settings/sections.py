@@ -1,0 +1,237 @@
+"""The sections of the settings: one small model each. Field descriptions are the reference page's text."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+RELEASABLE_NEVER = frozenset({"user", "proxies", "proxy", "authenticationFailure"})
+"""Moodle's CAS client takes the first element of such a name wherever it stands (ground truth §7)."""
+
+Label = dict[Literal["fr", "en"], str]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+
+
+def text_in(label: Label, locale: str) -> str:
+    """A label in the reader's language, or in whichever it was written in."""
+    return label.get("en" if locale == "en" else "fr") or next(iter(label.values()), "")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Institution(Section):
+    """Who runs the service: shown on every page and in every mail, so that people recognise their university."""
+
+    name: str = Field("Université", description="Full name.")
+    short_name: str = Field("Université", description="Short name, for mail subjects and small screens.")
+    accent: str = Field("#1d5fa8", pattern=r"^#[0-9a-fA-F]{6}$", description="Accent colour, as `#rrggbb`.")
+    logo: Path | None = Field(None, description="Path of a logo file (SVG or PNG). Without it the name is shown.")
+    help_email: str = Field(description="The help desk's address; replies to our mails go there.")
+    help_phone: str = Field("", description="The help desk's telephone number.")
+    help_url: str = Field("", description="A page of the university that helps with signing in.")
+
+
+class Mail(Section):
+    """How mail leaves."""
+
+    host: str = Field(description="SMTP server.")
+    port: int = Field(25, ge=1, le=65535, description="SMTP port.")
+    security: Literal["none", "starttls", "tls"] = Field(
+        "starttls", description="`starttls` (default), `tls`, or `none` (only sensible on the same machine)."
+    )
+    username: str = Field("", description="SMTP user name, if the server wants one.")
+    password: SecretStr = Field(SecretStr(""), description="SMTP password.")
+    sender: str = Field(description="Sender address of all mails, e.g. `ne-pas-repondre@univ.example`.")
+    timeout: float = Field(20, gt=0, description="Seconds before an unresponsive mail server is given up.")
+
+
+class Sessions(Section):
+    """How long a sign-in lasts."""
+
+    idle_minutes: int = Field(60, ge=5, description="A session unused for this long ends.")
+    absolute_hours: int = Field(10, ge=1, le=24 * 7, description="A session ends after this long whatever happens.")
+
+
+class Throttle(Section):
+    """Protection against guessing. See `docs/explanation/throttling.md`."""
+
+    campus_prefixes: tuple[IPv4Network | IPv6Network, ...] = Field(
+        (), description="Networks of the campus (class rooms, eduroam): they get a lecture hall's budget."
+    )
+    trusted_proxies: int = Field(
+        0, ge=0, le=5, description="How many reverse proxies stand in front; only their `X-Forwarded-*` is believed."
+    )
+
+
+class Charter(Section):
+    """The terms people must have accepted where a service asks for it."""
+
+    version: str = Field(description="Version in force, e.g. `2026-09`. A new version is asked for again.")
+    title: Label = Field({"fr": "Charte informatique", "en": "IT charter"}, description="Title by language.")
+    url: str = Field(description="Where the text can be read.")
+
+
+class Upstream(Section):
+    """A university CAS that people sign in through: a door on the sign-in page."""
+
+    issuer: Name = Field(description="Short name; part of the door's address `/signin/<issuer>`. Never change it.")
+    cas_url: str = Field(description="Base URL of the CAS server, e.g. `https://cas.univ.example/cas`.")
+    version: Literal["2", "3"] = Field("3", description="CAS protocol version to validate with.")
+    title: Label = Field(
+        {"fr": "Enseignant·es, étudiant·es", "en": "Teachers and students"}, description="The door's title by language."
+    )
+    text: Label = Field(
+        {"fr": "J’ai un compte de l’université.", "en": "I have a university account."},
+        description="The line below the title: for whom the door is.",
+    )
+    attributes: dict[Literal["given_name", "family_name", "email"], str] = Field(
+        {"given_name": "givenName", "family_name": "sn", "email": "mail"},
+        description="Which CAS attribute holds what. Attributes not named here or in `keep` are dropped.",
+    )
+    keep: tuple[str, ...] = Field((), description="Further CAS attributes to keep, for release to services.")
+    profile: Name = Field("staff", description="Profile of people who come in here, if no rule below fits.")
+    profile_rules: tuple[ProfileRule, ...] = Field((), description="Profile by attribute value; the first match wins.")
+    trusted_domains: tuple[str, ...] = Field(
+        (), description="Mail domains this CAS may vouch for: such an address counts as confirmed."
+    )
+    connect_timeout: float = Field(3, gt=0, description="Seconds to reach the CAS server.")
+    read_timeout: float = Field(5, gt=0, description="Seconds to wait for its answer.")
+    ca_file: Path | None = Field(None, description="CA bundle to verify it with, if not the system's.")
+    logout: bool = Field(True, description="Offer to end the CAS session too when somebody signs out.")
+
+    @field_validator("issuer")
+    @classmethod
+    def _not_local(cls, value: str) -> str:
+        if value == "local":
+            raise ValueError("`local` names the accounts kept here; choose another name")
+        return value
+
+
+class ProfileRule(Section):
+    """`attribute = value` gives `profile`."""
+
+    attribute: str = Field(description="CAS attribute.")
+    value: str = Field(description="Its value (any of them, when it has several).")
+    profile: Name = Field(description="The profile to give.")
+
+
+class Local(Section):
+    """The Extérieurs door."""
+
+    enabled: bool = Field(True, description="Whether accounts kept here exist at all.")
+    title: Label = Field({"fr": "Extérieurs", "en": "External users"}, description="The door's title by language.")
+    text: Label = Field(
+        {
+            "fr": "J’ai reçu un compte de la part d’un enseignant ou d’un service.",
+            "en": "A teacher or a department gave me an account.",
+        },
+        description="The line below the title: for whom the door is.",
+    )
+    username_pattern: str = Field(
+        r"ext\.[a-z0-9._-]{1,90}",
+        description="Regular expression of local user names: a space from which the CAS can never issue a name.",
+    )
+
+    @field_validator("username_pattern")
+    @classmethod
+    def _compiles(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return value
+
+
+class Profile(Section):
+    """A population."""
+
+    name: Name = Field(description="Internal name.")
+    label: Label = Field(description="What people read.")
+
+
+class Service(Section):
+    """An application allowed to use the bridge's CAS server."""
+
+    name: Name = Field(description="Internal name.")
+    label: Label = Field(description="What people read: “Se connecter à {label}”.")
+    url: str = Field(description="Address the application asks tickets for.")
+    match: Literal["exact", "prefix"] = Field(
+        "prefix",
+        description="`exact`: this address and no other. `prefix`: also longer paths and queries below it "
+        "(compared as parsed URLs, whole path segments).",
+    )
+    logout_urls: tuple[str, ...] = Field(
+        (), description="Addresses (prefixes) people may be sent to after signing out."
+    )
+    home_url: str = Field("", description="Where the button “Entrer” leads. Empty: `url`.")
+    anonymous_url: str = Field("", description="Where anonymous visitors enter. Empty: no such door.")
+    attributes: dict[str, str] = Field(
+        {}, description="What is released: our attribute name → the name the application expects."
+    )
+    gated: bool = Field(True, description="Whether the gate (confirmed address …) stands before this application.")
+    charter: bool = Field(False, description="Whether the charter must have been accepted.")
+    profiles: tuple[Name, ...] = Field((), description="Profiles that may enter. Empty: all.")
+    site: Name | None = Field(None, description="The Moodle site behind it, if it is one.")
+    proxy: bool = Field(False, description="Whether it may ask for proxy-granting tickets.")
+    proxy_callbacks: tuple[str, ...] = Field((), description="Addresses (prefixes) allowed as `pgtUrl`.")
+    single_logout: bool = Field(True, description="Whether it is told (back channel) when a session ends.")
+    logout_parameter: Literal["service", "url"] = Field(
+        "service", description="Name of its return address when it sends people to sign out."
+    )
+
+    @field_validator("attributes")
+    @classmethod
+    def _no_dangerous_names(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value.values():
+            if name in RELEASABLE_NEVER:
+                raise ValueError(f"`{name}` cannot be released: Moodle would take it for the person signing in")
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name):
+                raise ValueError(f"`{name}` cannot be an XML element name")
+        return value
+
+
+class Site(Section):
+    """A Moodle that is kept in step."""
+
+    name: Name = Field(description="Internal name.")
+    url: str = Field(description="Moodle's `wwwroot`, exactly.")
+    token: SecretStr = Field(description="Web service token of the bridge's user in Moodle.")
+    plugin: Literal["cas", "casattras"] = Field(
+        "cas", description="The CAS plugin in Moodle: `cas` (core up to 4.5, add-on later) or `casattras`."
+    )
+    auth: str = Field("", description="Auth method of our users in Moodle. Empty: the plugin's own.")
+    connect_timeout: float = Field(3, gt=0, description="Seconds to reach Moodle.")
+    read_timeout: float = Field(10, gt=0, description="Seconds to wait for an answer in a sign-in.")
+    trust_minutes: int = Field(
+        5, ge=0, description="How long a look-up that found the user in step is believed before looking again."
+    )
+    outage_hours: int = Field(
+        72, ge=0, description="While Moodle's web service is down, people seen in step within this time still get in."
+    )
+
+    @cached_property
+    def auth_method(self) -> str:
+        return self.auth or self.plugin
+
+
+def check_https(url: str) -> None:
+    """Refuse plain http except on loopback (CAS-05).
+
+    Raises:
+        ValueError: saying what to write.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname or parts.scheme not in ("http", "https"):
+        raise ValueError(f"`{url}` is no web address; write it like `https://host/path`")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
+        raise ValueError(f"`{url}` must begin with https:// (plain http is accepted on 127.0.0.1 and localhost only)")

@@ -1,0 +1,194 @@
+"""SSO sessions: started at a sign-in, looked up by the hash of a cookie, ended on the server.
+
+A new secret is made at every sign-in (SES-01), so a fixed cookie is worth nothing. Ending a session also ends what it
+could still give: unused tickets, proxy grants, and the sessions of the services it opened (by single logout).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy.orm import Session
+
+from external_accounts import audit
+from external_accounts.accounts import FACT_COLUMNS, AccountFacts, facts_from_row
+from external_accounts.database import Database, Prepared, read_time
+from external_accounts.schema import Account, AccountId, Address
+from lms_bridge.schema import ProxyGrant, SsoSession, Ticket
+from lms_bridge.settings.sections import Sessions
+
+SEEN_STEP = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentSession:
+    """A living session and its account, as of this request."""
+
+    id: int
+    issuer: str
+    identity_id: int
+    created_at: datetime
+    facts: AccountFacts
+
+
+def start(
+    session: Session,
+    *,
+    account_id: AccountId,
+    identity_id: int,
+    issuer: str,
+    limits: Sessions,
+    now: datetime,
+    origin: audit.Origin,
+    user_agent: str,
+    upstream_ticket: str | None = None,
+) -> tuple[SsoSession, str]:
+    """Open a session; returns the row and the secret for the cookie, which is not stored."""
+    secret = secrets.token_urlsafe(32)
+    row = SsoSession(
+        secret_hash=_hash(secret),
+        account_id=account_id,
+        identity_id=identity_id,
+        issuer=issuer,
+        upstream_ticket_hash=_hash(upstream_ticket) if upstream_ticket else None,
+        created_at=now,
+        seen_at=now,
+        expires_at=now + timedelta(hours=limits.absolute_hours),
+        end_reason="",
+        network=origin.network,
+        user_agent=user_agent[:200],
+    )
+    session.add(row)
+    session.flush()
+    audit.record(session, "session.started", outcome="ok", now=now, origin=origin, account_id=account_id, issuer=issuer)
+    return row, secret
+
+
+_CURRENT = Prepared(
+    lambda: (
+        select(
+            *FACT_COLUMNS,
+            SsoSession.id,
+            SsoSession.issuer,
+            SsoSession.identity_id,
+            SsoSession.created_at,
+            SsoSession.seen_at,
+            SsoSession.expires_at,
+        )
+        .select_from(SsoSession)
+        .join(Account, Account.id == SsoSession.account_id)
+        .outerjoin(Address, (Address.account_id == Account.id) & Address.is_primary)
+        .where(SsoSession.secret_hash == bindparam("secret_hash"), SsoSession.ended_at.is_(None))
+    )
+)
+_SEEN = Prepared(lambda: update(SsoSession).where(SsoSession.id == bindparam("id")).values(seen_at=bindparam("now")))
+
+
+def find(database: Database, secret: str, *, limits: Sessions, now: datetime) -> CurrentSession | None:
+    """The living session of a cookie, or None. Notes at most once a minute that it is used."""
+    if not secret or len(secret) > 100:
+        return None
+    with database.driver() as connection:
+        rows = _CURRENT.run(connection, database, {"secret_hash": _hash(secret)})
+        if not rows:
+            return None
+        row_id, issuer, identity_id, created_at, seen_at, expires_at = rows[0][len(FACT_COLUMNS) :]
+        created, seen, expires = _time(created_at), _time(seen_at), _time(expires_at)
+        if expires <= now or seen + timedelta(minutes=limits.idle_minutes) <= now:
+            return None  # the sweep ends it and tells its services
+        if now - seen >= SEEN_STEP:
+            _SEEN.run(connection, database, {"id": row_id, "now": now})
+    return CurrentSession(row_id, issuer, identity_id, created, facts_from_row(rows[0]))
+
+
+def end(session: Session, session_ids: Sequence[int], *, reason: str, now: datetime, origin: audit.Origin) -> list[str]:
+    """End sessions and everything they could still give. Returns the names of the services that will be told.
+
+    Unused tickets die, proxy grants are dropped, and every service that validated a ticket gets a logout message
+    queued in this transaction (I8); a session already ended is left alone.
+    """
+    ended = session.execute(
+        update(SsoSession)
+        .where(SsoSession.id.in_(session_ids), SsoSession.ended_at.is_(None))
+        .values(ended_at=now, end_reason=reason)
+        .returning(SsoSession.id, SsoSession.account_id)
+    ).all()
+    if not ended:
+        return []
+    ids = [row.id for row in ended]
+    session.execute(delete(Ticket).where(Ticket.session_id.in_(ids), Ticket.claimed_at.is_(None)))
+    session.execute(delete(ProxyGrant).where(ProxyGrant.session_id.in_(ids)))
+    services = session.scalars(
+        update(Ticket)
+        .where(Ticket.session_id.in_(ids), Ticket.validated, Ticket.logout_state.is_(None), Ticket.proxies.is_(None))
+        .values(logout_state="pending", logout_due_at=now)
+        .returning(Ticket.service_name)
+    ).all()
+    for row in ended:
+        audit.record(
+            session,
+            "session.ended",
+            outcome=reason,
+            now=now,
+            origin=origin,
+            account_id=row.account_id,
+            session_id=row.id,
+        )
+    return sorted(set(services))
+
+
+def end_all_of(
+    session: Session,
+    account_id: AccountId,
+    *,
+    reason: str,
+    now: datetime,
+    origin: audit.Origin,
+    keep: int | None = None,
+) -> list[str]:
+    """End every session of an account (I10), but for `keep`."""
+    ids = session.scalars(
+        select(SsoSession.id).where(SsoSession.account_id == account_id, SsoSession.ended_at.is_(None))
+    ).all()
+    return end(session, [one for one in ids if one != keep], reason=reason, now=now, origin=origin)
+
+
+def end_by_upstream_ticket(
+    session: Session, issuer: str, ticket: str, *, now: datetime, origin: audit.Origin
+) -> list[str]:
+    """End the session that an upstream CAS's single logout names. Unknown tickets change nothing."""
+    ids = session.scalars(
+        select(SsoSession.id).where(SsoSession.issuer == issuer, SsoSession.upstream_ticket_hash == _hash(ticket))
+    ).all()
+    return end(session, ids, reason="upstream sign-out", now=now, origin=origin)
+
+
+def end_overdue(session: Session, *, limits: Sessions, now: datetime, limit: int = 500) -> int:
+    """End sessions that are idle or too old, so that their services are told too (CAS-11). Returns how many."""
+    ids = session.scalars(
+        select(SsoSession.id)
+        .where(
+            SsoSession.ended_at.is_(None),
+            (SsoSession.expires_at <= now) | (SsoSession.seen_at <= now - timedelta(minutes=limits.idle_minutes)),
+        )
+        .limit(limit)
+    ).all()
+    end(session, ids, reason="time limit", now=now, origin=audit.SYSTEM)
+    return len(ids)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _time(value: Any) -> datetime:
+    moment = read_time(value)
+    if moment is None:
+        raise TypeError("a NOT NULL time column came back empty")
+    return moment

@@ -1,0 +1,229 @@
+"""The CAS door: signing in through the university's CAS with python-cas.
+
+python-cas validates; we give it our own HTTP session (time-outs, no redirects, no proxies from the environment) and
+read the answer's error code ourselves, because python-cas only says "no user" (conformance §5.3).
+
+What comes back is bound to the browser it left from: the return address carries a signed state that names a secret in
+a cookie, and the CAS binds the ticket to that very address. Somebody else's ticket, slipped to this browser, fails
+(login CSRF, SES-04).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import requests
+from cas import CASClientV2, CASClientV3
+from lxml import etree
+
+from external_accounts.accounts import Person
+from external_accounts.identities import Assertion
+from external_accounts.keys import Keys
+from lms_bridge.settings.sections import Upstream
+
+STATE_LIFETIME = timedelta(minutes=30)
+MAX_ANSWER = 256 * 1024
+_PURPOSE = "upstream state"
+
+
+class UpstreamUnreachable(Exception):
+    """The CAS did not answer, or not with anything a CAS says."""
+
+
+class UpstreamRefused(Exception):
+    """The CAS answered no. `code` is its own error code, for the audit trail."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a person wanted when they left for the upstream CAS."""
+
+    issuer: str
+    service: str | None
+    renew: bool
+    post: bool
+
+
+class StateInvalid(Exception):
+    """The state is not ours, too old, or was given to another browser."""
+
+
+def new_browser_secret() -> str:
+    return secrets.token_urlsafe(24)
+
+
+def pack_state(keys: Keys, state: State, browser_secret: str, now: datetime) -> str:
+    """The state as it travels: signed, dated, tied to the browser's secret."""
+    content = json.dumps(
+        [state.issuer, state.service, state.renew, state.post, int(now.timestamp()), _fingerprint(browser_secret)],
+        separators=(",", ":"),
+    )
+    return keys.sign(_PURPOSE, content.encode().hex())
+
+
+def unpack_state(keys: Keys, text: str, browser_secret: str, issuer: str, now: datetime) -> State:
+    """Read a state that came back.
+
+    Raises:
+        StateInvalid: see there. The person starts again, nothing is lost.
+    """
+    packed = keys.unsign(_PURPOSE, text) if len(text) < 12_000 else None
+    if packed is None:
+        raise StateInvalid("signature")
+    made_for, service, renew, post, moment, fingerprint = json.loads(bytes.fromhex(packed))
+    if made_for != issuer or fingerprint != _fingerprint(browser_secret):
+        raise StateInvalid("another browser")
+    if not 0 <= now.timestamp() - moment + 1 <= STATE_LIFETIME.total_seconds():
+        raise StateInvalid("too old")
+    return State(issuer=made_for, service=service, renew=renew, post=post)
+
+
+def _fingerprint(browser_secret: str) -> str:
+    return hashlib.sha256(browser_secret.encode()).hexdigest()[:32]
+
+
+def callback_url(public_url: str, issuer: str, packed_state: str) -> str:
+    """The service address we present to the upstream CAS."""
+    return f"{public_url}/signin/{issuer}/callback?{urlencode({'state': packed_state})}"
+
+
+def login_url(upstream: Upstream, callback: str, *, renew: bool) -> str:
+    """Where the browser goes to sign in."""
+    query = {"service": callback, **({"renew": "true"} if renew else {})}
+    return f"{upstream.cas_url.rstrip('/')}/login?{urlencode(query)}"
+
+
+def logout_url(upstream: Upstream, back: str) -> str:
+    """Where the browser goes to end the upstream session too."""
+    return f"{upstream.cas_url.rstrip('/')}/logout?{urlencode({'service': back})}"
+
+
+class UpstreamCas:
+    """One upstream CAS as a client sees it. Safe to share between threads."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+        self._http = _TimedSession(upstream)
+
+    def validate(self, ticket: str, callback: str) -> tuple[str, Mapping[str, Any]]:
+        """The user and the raw attributes behind a ticket.
+
+        Raises:
+            UpstreamUnreachable: no answer, or not a CAS answer.
+            UpstreamRefused: with the CAS's own code.
+        """
+        client_class: Any = CASClientV3 if self.upstream.version == "3" else CASClientV2
+        client: Any = client_class(
+            service_url=callback, server_url=self.upstream.cas_url.rstrip("/") + "/", session=self._http
+        )
+        try:
+            answer = client.get_verification_response(ticket)
+        except requests.RequestException as error:
+            raise UpstreamUnreachable(type(error).__name__) from None
+        code = failure_code(answer)
+        if code is not None:
+            raise UpstreamRefused(code)
+        user, attributes, _ = client.verify_response(answer)
+        if not user:
+            raise UpstreamUnreachable("the answer names nobody")
+        return str(user), dict(attributes or {})
+
+    def close(self) -> None:
+        self._http.close()
+
+
+class _TimedSession(requests.Session):
+    """python-cas calls `get` without a time-out; this session always has one."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.headers["User-Agent"] = "LMS-Bridge"
+        self._timeout = (upstream.connect_timeout, upstream.read_timeout)
+        if upstream.ca_file is not None:
+            self.verify = str(upstream.ca_file)
+
+    def request(self, method: str | bytes, url: str | bytes, **options: Any) -> requests.Response:  # type: ignore[override]
+        options.update(timeout=self._timeout, allow_redirects=False, stream=True)
+        answer = super().request(method, url, **options)
+        body = answer.raw.read(MAX_ANSWER + 1, decode_content=True)
+        if answer.status_code != 200 or len(body) > MAX_ANSWER:
+            raise requests.RequestException(f"status {answer.status_code}")
+        answer._content = body
+        return answer
+
+
+def failure_code(answer: bytes | str) -> str | None:
+    """The code of an `authenticationFailure`, or None for a success.
+
+    Raises:
+        UpstreamUnreachable: neither of the two, or both: not a CAS answer.
+    """
+    data = answer.encode() if isinstance(answer, str) else answer
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    try:
+        root = etree.fromstring(data.strip(), parser)
+    except (etree.XMLSyntaxError, ValueError):
+        raise UpstreamUnreachable("not a CAS answer") from None
+    failures: Any = root.xpath("//*[local-name()='authenticationFailure']")
+    successes: Any = root.xpath("//*[local-name()='authenticationSuccess']")
+    if root.getroottree().docinfo.internalDTD is not None or len(failures) + len(successes) != 1:
+        raise UpstreamUnreachable("not a CAS answer")
+    return str(failures[0].get("code") or "UNKNOWN")[:60] if failures else None
+
+
+def read_assertion(
+    upstream: Upstream, subject: str, raw: Mapping[str, Any], *, canonical: Callable[[str], str]
+) -> Assertion:
+    """What we keep of an upstream answer: the allow-list of settings and nothing else (conformance §5.3.9).
+
+    Raises:
+        SubjectRefused: from `canonical`, when the name can be nobody's here.
+    """
+
+    def first(ours: str) -> str:
+        value = raw.get(upstream.attributes.get(ours, ""), "")  # type: ignore[call-overload]
+        value = value[0] if isinstance(value, list) and value else value
+        return value.strip()[:254] if isinstance(value, str) else ""
+
+    kept = {name: raw[name] for name in upstream.keep if name in raw}
+    return Assertion(
+        issuer=upstream.issuer,
+        subject=canonical(subject),
+        person=Person(given_name=first("given_name")[:100], family_name=first("family_name")[:100]),
+        email=first("email"),
+        profile=_profile(upstream, raw),
+        attributes=kept,
+    )
+
+
+def _profile(upstream: Upstream, raw: Mapping[str, Any]) -> str:
+    for rule in upstream.profile_rules:
+        value = raw.get(rule.attribute)
+        if rule.value in (value if isinstance(value, list) else [value]):
+            return rule.profile
+    return upstream.profile
+
+
+def read_logout_request(text: str) -> str | None:
+    """The ticket named by an upstream logout message, or None when it is not one."""
+    if len(text) > 16_384:
+        return None
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    try:
+        root = etree.fromstring(text.strip().encode(), parser)
+    except (etree.XMLSyntaxError, ValueError):
+        return None
+    found: Any = root.xpath("/*[local-name()='LogoutRequest']/*[local-name()='SessionIndex']/text()")
+    return found[0].strip() if len(found) == 1 else None

@@ -1,0 +1,1 @@
+"""Keeping Moodle in step with the accounts."""

@@ -1,0 +1,1 @@
+"""What every page shares: the request's session and language, cookies, security headers, error pages."""

@@ -1,0 +1,71 @@
+"""Error pages: what happened and what to do next, in the reader's language. Never a trace, never "unknown error"."""
+
+from __future__ import annotations
+
+import secrets
+
+import structlog
+from flask import Flask, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import OperationalError
+from werkzeug.exceptions import HTTPException
+
+from external_accounts.passwords import HashingBusy
+from external_accounts.throttle import Throttled
+from lms_bridge.i18n import gettext as _
+
+log = structlog.get_logger(__name__)
+
+
+def install(app: Flask) -> None:
+    app.register_error_handler(CSRFError, _form_too_old)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Throttled, _throttled)
+    app.register_error_handler(HashingBusy, _busy)
+    app.register_error_handler(OperationalError, _database)
+    app.register_error_handler(Exception, _broken)
+
+
+def error_page(status: int, **context: object) -> tuple[str, int]:
+    return render_template("error.html", status=status, **context), status
+
+
+def _http(error: HTTPException) -> ResponseReturnValue:
+    if error.response is not None or (error.code or 500) < 400:
+        return error
+    page, status = error_page(error.code or 500)
+    headers = [(name, value) for name, value in error.get_headers() if name.lower() in ("allow", "retry-after")]
+    return page, status, headers
+
+
+def _form_too_old(_error: CSRFError) -> ResponseReturnValue:
+    # The address the form was posted to shows the form again; nothing else is known to be safe to repeat.
+    return error_page(400, form_again_url=request.full_path.rstrip("?"))
+
+
+def _throttled(error: Throttled) -> ResponseReturnValue:
+    return *error_page(429, retry_after=error.retry_after), [("Retry-After", str(error.retry_after))]
+
+
+def _busy(_error: HashingBusy) -> ResponseReturnValue:
+    page, status = error_page(
+        503,
+        title=_("Many people are signing in"),
+        what=_("Your turn will come in a few seconds. Nothing is wrong with your account."),
+        retry_after=5,
+        form_again_url=request.full_path.rstrip("?"),
+    )
+    return page, status, [("Retry-After", "5")]
+
+
+def _database(error: OperationalError) -> ResponseReturnValue:
+    log.error("page.database", error=type(error.orig).__name__, path=request.path)
+    page, status = error_page(503, retry_after=30)
+    return page, status, [("Retry-After", "30")]
+
+
+def _broken(error: Exception) -> ResponseReturnValue:
+    reference = secrets.token_hex(4)
+    log.exception("page.error", reference=reference, path=request.path, error=type(error).__name__)
+    return error_page(500, reference=reference)

@@ -1,0 +1,26 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from tests.bridge_under_test import BridgeUnderTest, running_bridge
+
+settings.register_profile(
+    "bridge",
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("bridge")
+
+
+@pytest.fixture
+def bridge(tmp_path: Path) -> Iterator[BridgeUnderTest]:
+    """A running bridge of its own, with an empty SQLite database."""
+    with running_bridge(tmp_path) as running:
+        yield running
