@@ -40,7 +40,7 @@ class Explanation:
 
 _WORDS: Mapping[Obstacle, tuple[str, str]] = {
     Obstacle.ERASED: (N_("This account no longer exists"), N_("It was closed and its data was deleted.")),
-    Obstacle.SUSPENDED: (N_("Your account is suspended"), N_("It cannot be used for now.")),
+    Obstacle.SUSPENDED: (N_("Your account is suspended"), N_("It cannot be used to enter an application for now.")),
     Obstacle.RIGHTS_ENDED: (
         N_("Your access has ended"),
         N_("Your time at the university, or the course you were invited to, is over."),
@@ -66,12 +66,12 @@ _WORDS: Mapping[Obstacle, tuple[str, str]] = {
         N_("Read it, accept it, and go on."),
     ),
     Obstacle.MOODLE_CONFLICT: (
-        N_("Your account needs a look by the help desk"),
-        N_("Another user there stands in the way of yours. The help desk has been told; nothing of yours is lost."),
+        N_("The help desk must look at your account"),
+        N_("The application already holds somebody with your user name or your address. Nothing of yours is lost."),
     ),
     Obstacle.MOODLE_SUSPENDED: (
-        N_("Your user was suspended there"),
-        N_("Somebody suspended it in the application itself, so only they can open it again."),
+        N_("You are suspended in this application"),
+        N_("It was done in the application itself, so it can only be undone there."),
     ),
     Obstacle.BEING_PREPARED: (
         N_("Your access is being prepared"),
