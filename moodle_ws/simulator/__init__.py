@@ -5,7 +5,15 @@ For tests and demonstrations only: passwords are kept in clear, and nothing is s
 """
 
 from moodle_ws.simulator.flavours import Database, Version
-from moodle_ws.simulator.options import AUTH_CAS, AUTH_CASATTRAS, CasPlugin, Course, Debug, SimulatorOptions
+from moodle_ws.simulator.options import (
+    AUTH_CAS,
+    AUTH_CASATTRAS,
+    CasPlugin,
+    Course,
+    Debug,
+    SimulatorOptions,
+    UserKeySettings,
+)
 from moodle_ws.simulator.server import ServerHandle, SimulatedMoodle
 from moodle_ws.simulator.site import ProfileField, Site, User
 
@@ -22,5 +30,6 @@ __all__ = [
     "SimulatorOptions",
     "Site",
     "User",
+    "UserKeySettings",
     "Version",
 ]

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from werkzeug.wrappers import Request, Response
 
 from moodle_ws.simulator import cas_plugin, pages
-from moodle_ws.simulator.flavours import Version
+from moodle_ws.simulator.flavours import Version, php_trim
 from moodle_ws.simulator.options import Course
 from moodle_ws.simulator.site import GUEST_ID, NOT_CACHED, Session, Site, User
 
@@ -68,7 +68,6 @@ def _whoami(site: Site, request: Request) -> Response:
 def _front(site: Site, _request: Request, session: Session) -> Response:
     user = current_user(site, session)
     if user is None and site.options.forcelogin:
-        session.wantsurl = f"{site.wwwroot}/"
         return _redirect(f"{site.wwwroot}/login/index.php")
     return _html(pages.front(site, session, user))
 
@@ -154,7 +153,9 @@ def _login(site: Site, request: Request, session: Session) -> Response:
     error, session.login_error = session.login_error, None
     if error is None and _asks_cas(site, request):
         return _cas_login(site, request, session)
-    if site.options.alternateloginurl:
+    # From 4.5 on `loginredirect=0` shows the local form all the same (versions page §1).
+    stays = site.options.version is not Version.V4_4 and request.args.get("loginredirect") == "0"
+    if site.options.alternateloginurl and not stays:
         suffix = ("&" if "?" in site.options.alternateloginurl else "?") + "errorcode=3" if error else ""
         return _redirect(site.options.alternateloginurl + suffix)
     return _html(pages.login(site, session, error=error, cas_button=_button(site)))
@@ -196,10 +197,12 @@ def _cas_login(site: Site, request: Request, session: Session) -> Response:
 def _enter(site: Site, session: Session, asserted: str) -> Response:
     """The first-login matrix of ground truth §7."""
     # Lower-casing is Unicode-aware: KELVIN SIGN becomes k on every database (MariaDB page §1).
-    username = asserted.strip().lower()
+    username = php_trim(asserted).lower()
     plugin = site.options.cas_plugin
     with site.lock:
         user = site.user(username)
+        if user is None and (site.deleted_user(username) or _is_an_address(site, username)):
+            return _refuse(site, session, site.release.failed_login)
         if user is None:
             if site.options.authpreventaccountcreation:
                 return _refuse(site, session, f'The user account "{username}" is not available on this site')
@@ -211,7 +214,14 @@ def _enter(site: Site, session: Session, asserted: str) -> Response:
     if not user.confirmed:
         return _html(pages.must_confirm(site, user))
     user.password = NOT_CACHED
+    user.lastaccess = int(site.now())
+    user.firstaccess = user.firstaccess or user.lastaccess
     return _complete(site, session, user)
+
+
+def _is_an_address(site: Site, username: str) -> bool:
+    # Finds the person and then refuses them (`login-username-is-email-authloginviaemail`).
+    return site.options.authloginviaemail and any(site.same_email(username))
 
 
 def _complete(site: Site, session: Session, user: User) -> Response:
@@ -255,6 +265,17 @@ def _local_login(site: Site, request: Request, session: Session) -> Response:
 def _refuse(site: Site, session: Session, message: str) -> Response:
     session.login_error = message
     return _redirect(f"{site.wwwroot}/login/index.php{site.release.failed_login_query}")
+
+
+def _userkey_login(site: Site, request: Request, session: Session) -> Response:
+    """A one-time link: lets suspended people and administrators in, follows any `wantsurl` (ground truth §8)."""
+    number = site.user_keys.pop(request.args.get("key", ""), None)
+    if number is None:
+        session.userid = None  # an invalid key ends the session it meets
+        return _html(pages.error(site, "Incorrect key"), 404)
+    session.userid = number
+    site.renew_session(session)
+    return _redirect(request.args.get("wantsurl") or site.wwwroot)
 
 
 # -- logout ----------------------------------------------------------------------------------------------------------
@@ -308,4 +329,5 @@ _VIEWS: dict[str, View] = {
     "/user/policy.php": _policy,
     "/login/index.php": _login,
     "/login/logout.php": _logout,
+    "/auth/userkey/login.php": _userkey_login,
 }

@@ -53,4 +53,3 @@ class Function:
     parameters: Single
     returns: Shape | None
     run: Callable[[Call, dict[str, Any]], Any]
-    component: str = "core"

@@ -13,6 +13,7 @@ from urllib.parse import quote_plus
 import requests
 from lxml import etree
 
+from moodle_ws.simulator.flavours import php_trim
 from moodle_ws.simulator.options import SimulatorOptions
 from moodle_ws.simulator.site import Session, Site
 
@@ -60,9 +61,9 @@ def authenticate(site: Site, session: Session, *, service: str, ticket: str | No
     if ticket is not None:
         if not _TICKET.match(ticket):
             raise BlankPage
+        session.cas_gateway_tried = False  # also when the ticket turns out bad (trace `cas-bogus-ticket-then-retry`)
         if session.cas_user is None:
             session.cas_user = _validate(site, service, ticket)
-        session.cas_gateway_tried = False
         return Redirect(service)
     if session.cas_user is not None:
         return session.cas_user
@@ -104,6 +105,8 @@ def _plain_name(text: str, shown: str) -> str:
 
 
 def _name(body: bytes, shown: str) -> str:
+    if not body:
+        raise ValidationFailed("DOMDocument::loadXML(): Argument #1 ($source) must not be empty")
     bad = ValidationFailed(shown + "Ticket not validated Reason: bad response from the CAS server")
     # An entity declared in the answer itself is expanded (trace `casxml-attr-dtd-entity`), an outside one never.
     parser = etree.XMLParser(resolve_entities="internal", no_network=True)  # type: ignore[arg-type]
@@ -124,7 +127,7 @@ def _name(body: bytes, shown: str) -> str:
     names = [element for element in successes[0].iter() if isinstance(element.tag, str) and _local(element) == "user"]
     if not names:
         raise bad
-    name = (names[0].text or "").strip()
+    name = php_trim(names[0].text or "")
     if not name:
         raise BlankPage
     return name

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HEADER = "X-Simulate-Fault"
 
-# Recording `noise-php-warning-before-json`: the text precedes the answer, and the type of the page wins.
+# Recording `noise-php-warning-before-json`.
 NOISE = (
     b"<br />\n<b>Warning</b>:  Undefined variable $undefinedvar in <b>[dirroot]/config-extra.php</b> on line <b>3</b>"
     b"<br />\n"
@@ -73,7 +73,6 @@ def after(faults: Iterable[str], response: Response) -> Response:
     """The answer with noise before it."""
     if "noise" in faults:
         response.set_data(NOISE + response.get_data())
-        response.content_type = "text/html; charset=utf-8"
     return response
 
 

@@ -66,7 +66,7 @@ RELEASES: dict[Version, Release] = {
         plugin_version="2026042000",
         namespaced=True,
         php_cas="1.6.1",
-        failed_login="Unable to log in. Your login info may be incorrect.",
+        failed_login="Unable to log in. Your login info may be incorrect. Please try again.",
         failed_login_query="?loginredirect=1",
         wrong_host_keeps_path=True,
     ),
@@ -87,6 +87,11 @@ _NAMESPACED = frozenset(
 def exception_class(name: str, version: Version) -> str:
     """The class name as this version spells it in an answer."""
     return f"core\\exception\\{name}" if RELEASES[version].namespaced and name in _NAMESPACED else name
+
+
+def php_trim(text: str) -> str:
+    """PHP's trim: ASCII blanks and NUL only; a no-break space stays (recording `collision-ext1-trailing-nbsp-*`)."""
+    return text.strip(" \t\n\r\0\x0b")
 
 
 # One weight for everything beyond the basic plane: all emoji are equal in utf8mb4_unicode_ci (MariaDB page §1).

@@ -39,6 +39,16 @@ class Course:
 
 
 @dataclass(frozen=True)
+class UserKeySettings:
+    """Settings of the plugin auth_userkey, with its names (ground truth §8)."""
+
+    mappingfield: str = "email"
+    iprestriction: bool = False
+    createuser: bool = False
+    updateuser: bool = False
+
+
+@dataclass(frozen=True)
 class SimulatorOptions:
     """How the simulated Moodle is set up. Names of settings are Moodle's.
 
@@ -64,6 +74,7 @@ class SimulatorOptions:
     alternateloginurl: str = ""
     forcelogin: bool = False
     authpreventaccountcreation: bool = True
+    authloginviaemail: bool = False
     extendedusernamechars: bool = False
     allowaccountssameemail: bool = False
     protectusernames: bool = True
@@ -72,9 +83,20 @@ class SimulatorOptions:
     showuseridentity: tuple[str, ...] = ("email",)
     hiddenuserfields: tuple[str, ...] = ()
     max_input_vars: int = 1000
+    userkey: UserKeySettings | None = None
     sitename: str = "UPdago (simulé)"
     languages: tuple[str, ...] = ("en", "fr")
-    auth_plugins: tuple[str, ...] = ("cas", "casattras", "email", "ldap", "manual", "nologin", "oauth2", "shibboleth")
+    auth_plugins: tuple[str, ...] = (
+        "cas",
+        "casattras",
+        "email",
+        "ldap",
+        "manual",
+        "nologin",
+        "oauth2",
+        "shibboleth",
+        "userkey",
+    )
     courses: tuple[Course, ...] = field(
         default=(
             Course(2, "Bienvenue sur UPdago"),

@@ -74,7 +74,7 @@ class ServerHandle:
         self._server = server
         self.url = f"http://{host}:{server.server_port}"
         self._thread = threading.Thread(
-            target=server.serve_forever, kwargs={"poll_interval": 0.05}, name=f"simulated-moodle-{server.server_port}"
+            target=server.serve_forever, kwargs={"poll_interval": 0.02}, name=f"simulated-moodle-{server.server_port}"
         )
         self._thread.daemon = True
         self._thread.start()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from moodle_ws.simulator.errors import invalid_parameter, invalid_response
+from moodle_ws.simulator.flavours import php_trim
 from moodle_ws.simulator.options import SimulatorOptions
 
 _ABSENT = object()
@@ -39,6 +40,7 @@ class Multiple:
 
     of: "Shape"
     required: bool = True
+    default: Any = _ABSENT
 
 
 Shape: TypeAlias = Value | Single | Multiple
@@ -56,7 +58,6 @@ class _Mismatch(Exception):
 _PATTERNS: dict[str, re.Pattern[str]] = {
     "raw": re.compile(r"(?s:.*)\Z"),
     "text": re.compile(r"(?s:.*)\Z"),
-    "raw_trimmed": re.compile(r"(\S((?s:.*)\S)?)?\Z"),
     "notags": re.compile(r"(?s:(?!<[A-Za-z/!?]).)*\Z"),
     "timezone": re.compile(r"[A-Za-z0-9_/+.-]*\Z"),
     "int": re.compile(r"-?(0|[1-9]\d{0,18})\Z"),
@@ -74,8 +75,10 @@ def _fits(value: str, kind: str, options: SimulatorOptions) -> bool:
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
         return False
     if kind == "username":
-        clean = value == value.strip().lower()
+        clean = value == php_trim(value).lower()
         return clean and (options.extendedusernamechars or _USERNAME.match(value) is not None)
+    if kind == "raw_trimmed":
+        return value == php_trim(value)
     if kind == "auth":
         return value in options.auth_plugins
     if kind == "lang":
@@ -117,7 +120,7 @@ def _accept_single(shape: Single, value: Mapping[str, Any], options: SimulatorOp
     accepted: dict[str, Any] = {}
     for key, inner in shape.keys.items():
         if key not in value:
-            if isinstance(inner, Value) and inner.default is not _ABSENT:
+            if not isinstance(inner, Single) and inner.default is not _ABSENT:
                 accepted[key] = inner.default
             elif inner.required:
                 raise _Mismatch(f"Missing required key in single structure: {key}")

@@ -64,6 +64,8 @@ class User:
     city: str = ""
     country: str = ""
     policyagreed: bool = False
+    firstaccess: int = 0
+    lastaccess: int = 0
     customfields: dict[str, str] = field(default_factory=dict)
     preferences: dict[str, str] = field(default_factory=dict)
 
@@ -89,12 +91,13 @@ class Cohort:
 
 @dataclass
 class Token:
-    """A web service token: whose it is, what its user may do, and what the service offers (None: everything)."""
+    """A web service token: whose it is, what its user may do, and what the service offers, in its order (None:
+    everything)."""
 
     value: str
     userid: int
     capabilities: frozenset[str] = ALL_CAPABILITIES
-    functions: frozenset[str] | None = None
+    functions: tuple[str, ...] | None = None
     service_enabled: bool = True
     user_authorised: bool = True
     address_allowed: bool = True
@@ -180,6 +183,12 @@ class Site:
     def user(self, username: str) -> User | None:
         """The first living user whose name the database calls equal to `username`."""
         return next(self.matching("username", [username]), None)
+
+    def deleted_user(self, username: str) -> User | None:
+        """A deleted row that still carries this name; deletion through Moodle mangles names, scripts may not."""
+        database = self.options.database
+        rows = (user for user in self.users.values() if user.deleted)
+        return next((user for user in rows if equal(user.username, username, database)), None)
 
     def matching(self, column: str, values: Iterable[str]) -> Iterator[User]:
         """The living users whose `column` equals one of `values`, as the database compares."""

@@ -82,6 +82,7 @@ def returns(version: Version) -> Single:
         "userquota": Value("int", required=False),
         "usermaxuploadfilesize": Value("int", required=False),
         "userhomepage": Value("int", required=False),
+        "userhomepageurl": Value("raw", required=False),
         "userprivateaccesskey": Value("raw", required=False),
         "siteid": Value("int", required=False),
         "sitecalendartype": Value("raw", required=False),
@@ -91,7 +92,9 @@ def returns(version: Version) -> Single:
         "limitconcurrentlogins": Value("int", required=False),
         "usersessionscount": Value("int", required=False),
     }
-    if version is not Version.V4_4:
+    if version is Version.V4_4:
+        del keys["userhomepageurl"]
+    else:
         keys["policyagreed"] = Value("int", required=False)
     if version is Version.V5_2:
         keys["usercanchangeconfig"] = Value("bool", required=False)
@@ -108,10 +111,11 @@ def site_info(call: Call, _parameters: dict[str, Any]) -> dict[str, Any]:
         "plugin": site.release.plugin_version,
         "userkey": _USERKEY_VERSION,
     }
+    components = dict(SERVICE_FUNCTIONS)
     offered = [
-        {"name": name, "version": versions[component]}
-        for name, component in SERVICE_FUNCTIONS
-        if call.token.functions is None or name in call.token.functions
+        {"name": name, "version": versions[components[name]]}
+        for name in call.token.functions or components
+        if name in components
     ]
     features = [*_FEATURES]
     if call.options.version is not Version.V4_4:

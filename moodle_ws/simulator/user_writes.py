@@ -21,7 +21,7 @@ from moodle_ws.simulator.shapes import Multiple, Single, Value
 from moodle_ws.simulator.site import ADMIN_ID, GUEST_ID, NOT_CACHED, User, equal
 
 _EMAIL = re.compile(
-    r"[!#$%&'*+/=?^_`{|}~A-Za-z0-9-]+(\.[!#$%&'*+/=?^_`{|}~A-Za-z0-9-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\Z"
+    r"[!#$%&'*+/=?^_`{|}~A-Za-z0-9-]+(\.[!#$%&'*+/=?^_`{|}~A-Za-z0-9-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+\Z"
 )
 
 _LENGTHS = {

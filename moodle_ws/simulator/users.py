@@ -10,7 +10,7 @@ from typing import Any
 
 from moodle_ws.simulator.calls import Call, Function
 from moodle_ws.simulator.errors import coding_error, invalid_parameter, moodle_error
-from moodle_ws.simulator.flavours import Version
+from moodle_ws.simulator.flavours import Version, php_trim
 from moodle_ws.simulator.shapes import Multiple, Single, Value
 from moodle_ws.simulator.site import User
 
@@ -33,7 +33,9 @@ def description(version: Version) -> Single:
     if version is Version.V5_2:
         keys["initials"] = _optional("text")
     keys |= {
-        "email": _optional("text"),
+        # A blank at the end poisons, bad syntax does not (`collision-emailpair-trailing-space-first`,
+        # `poison-email-bad-in-db-debug`).
+        "email": _optional("raw_trimmed"),
         "address": _optional("text"),
         "phone1": _optional("notags"),
         "phone2": _optional("notags"),
@@ -98,9 +100,7 @@ def visible(call: Call, user: User) -> dict[str, Any] | None:
         row["email"] = user.email
     if "suspended" not in hidden:
         row["suspended"] = user.suspended
-    for key in ("firstaccess", "lastaccess"):
-        if key not in hidden:
-            row[key] = 0
+    row |= {key: getattr(user, key) for key in ("firstaccess", "lastaccess") if key not in hidden}
     row |= {"timezone": user.timezone} | _given(user, ("description", "city", "country"), hidden)
     if "description" in row:
         row["descriptionformat"] = 1
@@ -185,12 +185,12 @@ def _cleaned(call: Call, column: str, value: str) -> bool:
     if column == "id" and not re.match(r"-?\d+\Z", value):
         raise invalid_parameter("values: the value is not an integer")
     if column == "username":
-        clean = value.strip().lower()
+        clean = php_trim(value).lower()
         if not call.options.extendedusernamechars:
             clean = re.sub(r"[^-.@_a-z0-9]", "", clean)
         if clean != value:
             raise invalid_parameter("values: the user name is not clean")
-    if column == "email" and value != value.strip():
+    if column == "email" and value != php_trim(value):
         raise invalid_parameter("values: blanks around the address")
     return value not in {"", "0"}
 
@@ -240,7 +240,7 @@ def _meets(call: Call, user: User, key: str, value: str) -> bool:
     if key in _LIKE:
         return _like(value, escapes=key != "email").match(stored) is not None
     if key == "username":
-        value = value.strip().lower()
+        value = php_trim(value).lower()
         if not call.options.extendedusernamechars:
             value = re.sub(r"[^-.@_a-z0-9]", "", value)
     return user in call.site.matching(key, [value])

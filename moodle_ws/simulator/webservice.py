@@ -5,7 +5,7 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from moodle_ws.simulator import site_info, user_writes, users, wire
+from moodle_ws.simulator import auth, cohorts, enrolment, site_info, user_writes, users, wire
 from moodle_ws.simulator.calls import Call, Function
 from moodle_ws.simulator.errors import (
     WebServiceError,
@@ -57,6 +57,9 @@ def functions(version: Version) -> dict[str, Function]:
         user_writes.DELETE_USERS,
         users.by_field_function(version),
         users.search_function(version),
+        *cohorts.FUNCTIONS,
+        *auth.FUNCTIONS,
+        enrolment.ENROL_USERS,
     ]
     return {function.name: function for function in listed}
 

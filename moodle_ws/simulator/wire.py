@@ -2,7 +2,6 @@
 
 import json
 import re
-from html import escape
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -55,7 +54,9 @@ def _store(form: dict[str, Any], key: str, value: str) -> None:
 
 def json_answer(value: Any) -> bytes:
     """Non-ASCII as escapes, `/` escaped, no blanks."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=True).replace("/", "\\/").encode("ascii")
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True).replace("/", "\\/")
+    # PHP leaves DEL as it is (`collision-ext1-control-01-create`, PostgreSQL's answer).
+    return text.replace("\\u007f", "\x7f").encode("ascii")
 
 
 def json_error(error: WebServiceError, version: Version, *, show_debug: bool) -> bytes:
@@ -81,7 +82,7 @@ def _xml(value: Any, shape: Shape) -> str:
         if value is None:
             return '<VALUE null="null"/>\n'
         text = ("1" if value else "0") if isinstance(value, bool) else str(value)
-        return f"<VALUE>{escape(text, quote=True)}</VALUE>\n"
+        return f"<VALUE>{_escaped(text)}</VALUE>\n"
     if isinstance(shape, Multiple):
         return "<MULTIPLE>\n" + "".join(_xml(item, shape.of) for item in value or []) + "</MULTIPLE>\n"
     keys = "".join(
@@ -90,14 +91,20 @@ def _xml(value: Any, shape: Shape) -> str:
     return f"<SINGLE>\n{keys}</SINGLE>\n"
 
 
+def _escaped(text: str) -> str:
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;")):
+        text = text.replace(character, entity)
+    return text
+
+
 def xml_error(error: WebServiceError, version: Version, *, show_debug: bool) -> bytes:
     """The `<EXCEPTION>` form of an error."""
     lines = [
         '<?xml version="1.0" encoding="UTF-8" ?>',
-        f'<EXCEPTION class="{escape(exception_class(error.exception, version))}">',
-        f"<ERRORCODE>{escape(error.errorcode)}</ERRORCODE>",
-        f"<MESSAGE>{escape(error.message)}</MESSAGE>",
+        f'<EXCEPTION class="{_escaped(exception_class(error.exception, version))}">',
+        f"<ERRORCODE>{_escaped(error.errorcode)}</ERRORCODE>",
+        f"<MESSAGE>{_escaped(error.message)}</MESSAGE>",
     ]
     if show_debug and error.debuginfo:
-        lines.append(f"<DEBUGINFO>{escape(error.debuginfo)}</DEBUGINFO>")
+        lines.append(f"<DEBUGINFO>{_escaped(error.debuginfo)}</DEBUGINFO>")
     return "\n".join([*lines, "</EXCEPTION>", ""]).encode("utf-8", errors="replace")
