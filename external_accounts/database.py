@@ -13,7 +13,6 @@ deadlocking on an upgrade. PostgreSQL runs the same code.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +20,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import BigInteger, DateTime, Engine, Integer, MetaData, create_engine, event
 from sqlalchemy.engine import Connection, Dialect, make_url
+from sqlalchemy.engine.interfaces import BindTyping
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
@@ -167,18 +167,15 @@ class Prepared:
         compiled: Any = self._statement().compile(dialect=_named_dialect(dialect))
         # Values written into the statement itself become parameters too; the caller does not know them.
         constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
-        self._compiled[dialect.name] = _named(str(compiled)), constants
+        self._compiled[dialect.name] = str(compiled), constants
         return self._compiled[dialect.name]
 
 
 def _named_dialect(dialect: Dialect) -> Dialect:
     named: Dialect = type(dialect)(paramstyle="named" if dialect.name == "sqlite" else "pyformat")  # type: ignore[call-arg]
+    # For psycopg SQLAlchemy casts every parameter (`%(name)s::VARCHAR`), which the server does not need here.
+    named.bind_typing = BindTyping.NONE
     return named
-
-
-def _named(sql: str) -> str:
-    # SQLAlchemy writes `%(name)s::VARCHAR` casts for psycopg 3, which the server does not need for these columns.
-    return re.sub(r"(%\(\w+\)s)::[A-Z ]+(\(\d+\))?", r"\1", sql)
 
 
 def _bind(value: Any) -> Any:

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.bridge_under_test import BridgeUnderTest, running_bridge
+from tests.postgresql_server import postgresql
+
+__all__ = ["bridge", "postgresql"]
 
 settings.register_profile(
     "bridge",
