@@ -1,7 +1,8 @@
 "use strict";
 // What the pages do better with a script; every one of them works without it.
 
-for (const summary of document.querySelectorAll("[data-focus]")) summary.focus();
+// Browsers that know autofocus on any element have done it themselves.
+for (const summary of document.querySelectorAll("[data-focus]")) if (!("autofocus" in summary)) summary.focus();
 
 for (const button of document.querySelectorAll("[data-reveal]")) {
   const field = document.getElementById(button.dataset.reveal);

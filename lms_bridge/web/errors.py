@@ -61,8 +61,16 @@ def _busy(_error: HashingBusy) -> ResponseReturnValue:
 
 def _database(error: OperationalError) -> ResponseReturnValue:
     log.error("page.database", error=type(error.orig).__name__, path=request.path)
-    page, status = error_page(503, retry_after=30)
+    page, status = error_page(503, retry_after=30, next=_same_again())
     return page, status, [("Retry-After", "30")]
+
+
+def _same_again() -> list[dict[str, str]]:
+    """The page's next steps: the same address once more, where asking for it twice does no harm."""
+    if request.method != "GET":
+        return []
+    here = request.full_path.rstrip("?")
+    return [{"label": _("Try again"), "url": here}, {"label": _("Go to the home page"), "url": "/"}]
 
 
 def _broken(error: Exception) -> ResponseReturnValue:

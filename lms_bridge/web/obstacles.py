@@ -95,7 +95,7 @@ def explain(
     match obstacle:
         case Obstacle.ADDRESS_UNCONFIRMED:
             fields = {"service": service_url} if service_url else {}
-            action = Action(_("Receive the confirmation message"), "/account/confirm", "post", fields)
+            action = Action(_("Receive the link"), "/account/confirm", "post", fields)
         case Obstacle.NO_ADDRESS:
             action = Action(_("Give my address"), f"/account/confirm{onward}")
         case Obstacle.CHARTER_NOT_ACCEPTED:
