@@ -82,12 +82,18 @@ def account_by_username(session: Session, username: str) -> Account | None:
     return session.scalar(select(Account).where(Account.username == username, Account.erased_at.is_(None)))
 
 
+def lock_account(session: Session, account_id: AccountId) -> Account:
+    """The account, held until the transaction ends: whoever looks first and writes then is alone with it."""
+    session.flush()
+    return session.get_one(Account, account_id, with_for_update=True, populate_existing=True)
+
+
 def suspend(
     session: Session, account: Account, *, reason: str, until: datetime | None, now: datetime, origin: audit.Origin
 ) -> None:
     """Close every gated service to the account, until `until` or until it is lifted."""
     account.suspended_at, account.suspended_until, account.suspension_reason = now, until, reason
-    account.version += 1
+    account.note_change()
     audit.record(
         session, "account.suspended", outcome="ok", now=now, origin=origin, account_id=account.id, reason=reason
     )

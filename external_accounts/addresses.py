@@ -71,8 +71,8 @@ def set_primary_address(
 ) -> Address:
     """Make `address` the account's primary one, adding it when it is new. Never touches what is confirmed (I4)."""
     current = primary_address(account)
-    if current is not None and current.email == address.email:
-        return current
+    if current is not None and current.email_key == address.key:
+        return current  # capitals written otherwise are no change: mail goes to the stored form (LNK-09)
     if current is not None:
         current.is_primary = False
         session.flush()
@@ -81,7 +81,7 @@ def set_primary_address(
         row = Address(email=address.email, email_key=address.key, role=role, created_at=now, confirmed_by="")
         account.addresses.append(row)
     row.is_primary = True
-    account.version += 1
+    account.note_change()
     session.flush()
     return row
 

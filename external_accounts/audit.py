@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import bindparam, insert
 from sqlalchemy.orm import Session
 
+from external_accounts.database import Prepared
 from external_accounts.schema import AccountId, AuditEvent
 
 
@@ -22,6 +25,12 @@ class Origin:
 
 
 SYSTEM = Origin(actor="system")
+
+_APPEND = Prepared(
+    lambda: insert(AuditEvent).values(
+        {name: bindparam(name) for name in ("at", "event", "outcome", "account_id", "actor", "network", "details")}
+    )
+)
 
 
 def record(
@@ -38,14 +47,15 @@ def record(
 
     `event` is a dotted name (`signin.local`, `address.confirmed`), `outcome` a short word (`ok`, `refused`, `expired`).
     """
-    session.add(
-        AuditEvent(
-            at=now,
-            event=event,
-            outcome=outcome,
-            account_id=account_id,
-            actor=origin.actor,
-            network=origin.network,
-            details=details,
-        )
+    _APPEND.within(
+        session,
+        {
+            "at": now,
+            "event": event,
+            "outcome": outcome,
+            "account_id": account_id,
+            "actor": origin.actor,
+            "network": origin.network,
+            "details": json.dumps(details),
+        },
     )

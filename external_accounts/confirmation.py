@@ -43,7 +43,7 @@ def confirm_by_issuer(
 def lose_confirmation(session: Session, address: Address, *, reason: str, now: datetime, origin: audit.Origin) -> None:
     """Take the confirmation away (bounce, change), saying why."""
     address.confirmed_at, address.lost_at, address.lost_reason = None, now, reason
-    address.account.version += 1
+    address.account.note_change()
     audit.record(
         session,
         "address.lost",
@@ -60,7 +60,7 @@ def _confirm(
 ) -> None:
     address.confirmed_at, address.confirmed_by = now, by
     address.lost_at, address.lost_reason = None, ""
-    address.account.version += 1
+    address.account.note_change()
     audit.record(
         session,
         "address.confirmed",

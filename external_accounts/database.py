@@ -77,6 +77,8 @@ class Database:
         self.url = make_url(url)
         # Nothing waits for a free connection longer than for a lock: both mean the database is in trouble.
         options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": 10}
+        # An error's text would name them, and with them addresses and password hashes, to whoever reads the log.
+        options["hide_parameters"] = True
         if self.url.get_backend_name() == "sqlite":
             options["connect_args"] = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
         else:
@@ -152,8 +154,19 @@ class Prepared:
         self, connection: PoolProxiedConnection, database: Database, parameters: Mapping[str, Any]
     ) -> Sequence[tuple[Any, ...]]:
         """Execute and return all rows (none for a statement that returns nothing)."""
-        sql, constants = self._compiled.get(database.engine.dialect.name) or self._compile(database.engine.dialect)
-        values = {key: _bind(value) if database.is_sqlite else value for key, value in parameters.items()}
+        return self._run(connection, database.engine.dialect, parameters)
+
+    def within(self, session: Session, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
+        """Execute inside the transaction of an ORM session. What the session has not flushed yet is not seen."""
+        connection = session.connection()
+        return self._run(connection.connection, connection.dialect, parameters)
+
+    def _run(
+        self, connection: PoolProxiedConnection, dialect: Dialect, parameters: Mapping[str, Any]
+    ) -> Sequence[tuple[Any, ...]]:
+        sql, constants = self._compiled.get(dialect.name) or self._compile(dialect)
+        sqlite = dialect.name == "sqlite"
+        values = {key: _bind(value) if sqlite else value for key, value in parameters.items()}
         if constants:
             values |= constants
         cursor = connection.cursor()

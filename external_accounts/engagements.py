@@ -8,13 +8,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from external_accounts import audit
-from external_accounts.schema import Account, AccountId, Engagement
+from external_accounts.accounts import lock_account
+from external_accounts.schema import AccountId, Engagement
 
 
 def accept(
     session: Session, account_id: AccountId, document: str, version: str, *, now: datetime, origin: audit.Origin
 ) -> None:
     """Record the acceptance of one version. Accepting again changes nothing, unless it was withdrawn."""
+    account = lock_account(session, account_id)
     known = session.scalar(
         select(Engagement).where(
             Engagement.account_id == account_id, Engagement.document == document, Engagement.version == version
@@ -26,7 +28,7 @@ def accept(
         session.add(Engagement(account_id=account_id, document=document, version=version, accepted_at=now))
     else:
         known.accepted_at, known.withdrawn_at = now, None
-    session.get_one(Account, account_id).version += 1
+    account.note_change()
     audit.record(
         session,
         "engagement.accepted",

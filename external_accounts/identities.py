@@ -12,19 +12,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from external_accounts import audit
-from external_accounts.accounts import Person, create_account
+from external_accounts.accounts import Person, create_account, lock_account
 from external_accounts.addresses import EmailAddress, InvalidAddress, parse_address, set_primary_address
 from external_accounts.confirmation import confirm_by_issuer, lose_confirmation
-from external_accounts.schema import Account, LocalPassword, SignInIdentity
+from external_accounts.database import Prepared
+from external_accounts.schema import Account, Address, LocalPassword, SignInIdentity
 
 LOCAL = "local"
 """The issuer of accounts whose password we keep ourselves."""
 
 SUBJECT_PATTERN = re.compile(r"[A-Za-z0-9._@-]{1,100}")
+IDENTIFIER_PATTERN = re.compile(r"[\x21-\x7e]{1,254}")
 
 
 class SubjectRefused(ValueError):
@@ -98,7 +100,8 @@ def sign_in_with_assertion(
             account_id=account.id,
             issuer=assertion.issuer,
         )
-    account = identity.account
+    else:
+        account = lock_account(session, identity.account_id)
     _refresh(account, identity, assertion, now)
     _refresh_address(session, account, assertion, trusted_domains=trusted_domains, now=now, origin=origin)
     account.last_sign_in_at = now
@@ -111,7 +114,7 @@ def _refresh(account: Account, identity: SignInIdentity, assertion: Assertion, n
     person = assertion.person
     if person.display_name and (account.given_name, account.family_name) != (person.given_name, person.family_name):
         account.given_name, account.family_name = person.given_name, person.family_name
-        account.version += 1
+        account.note_change()
 
 
 def _refresh_address(
@@ -147,26 +150,49 @@ class LocalCredential:
     hash: str
 
 
+def canonical_identifier(typed: str) -> str:
+    """The one form of what a person typed to say who they are: user name or e-mail address (D32, LNK-09).
+
+    Whatever names the same account must come out the same, because guesses are counted on it: `ada@ｍail.example` with
+    a full-width letter is `ada@mail.example`, and would otherwise be a fresh budget.
+    """
+    text = typed.strip().lower()
+    if "@" in text:
+        try:
+            return parse_address(text).key
+        except InvalidAddress:
+            return text
+    return text
+
+
 def find_local_credential(session: Session, identifier: str) -> LocalCredential | None:
     """The one local account that this user name or e-mail address names, or None.
 
     An address shared by several local accounts names none of them: they sign in by user name (D37).
     """
-    identifier = identifier.strip().lower()
-    query = (
+    identifier = canonical_identifier(identifier)
+    if not IDENTIFIER_PATTERN.fullmatch(identifier):
+        return None  # nobody's: neither a user name nor the key of an address has other characters
+    rows: Sequence[Any] = _BY_USERNAME.within(session, {"username": identifier})
+    if not rows and "@" in identifier:
+        query = _credentials()
+        # Who confirmed the address goes before who only wrote it down: that would be an easy way to shut them out.
+        confirmed = Account.addresses.any((Address.email_key == identifier) & Address.confirmed_at.is_not(None))
+        rows = session.execute(query.where(confirmed)).all()
+        rows = rows or session.execute(query.where(Account.addresses.any(email_key=identifier))).all()
+    return LocalCredential(*rows[0]) if len(rows) == 1 else None
+
+
+def _credentials() -> Any:
+    return (
         select(Account.id, SignInIdentity.id, Account.username, LocalPassword.hash)
         .join(SignInIdentity, (SignInIdentity.account_id == Account.id) & (SignInIdentity.issuer == LOCAL))
         .join(LocalPassword, LocalPassword.account_id == Account.id)
         .where(Account.erased_at.is_(None))
     )
-    rows = session.execute(query.where(SignInIdentity.subject == identifier)).all()
-    if not rows and "@" in identifier:
-        try:
-            key = parse_address(identifier).key
-        except InvalidAddress:
-            return None
-        rows = session.execute(query.where(Account.addresses.any(email_key=key))).all()
-    return LocalCredential(*rows[0]) if len(rows) == 1 else None
+
+
+_BY_USERNAME = Prepared(lambda: _credentials().where(SignInIdentity.subject == bindparam("username")))
 
 
 def create_local_account(

@@ -21,6 +21,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from external_accounts import audit, confirmation
+from external_accounts.accounts import lock_account
 from external_accounts.keys import Keys, UnknownKey
 from external_accounts.schema import AccountId, Address, Proof
 
@@ -97,15 +98,14 @@ def request_proof(
 
     Returns the proof and whether a mail should go out now: a resend within `RESEND_PAUSE` sends nothing, silently.
     """
+    lock_account(session, address.account_id)
     pending = session.scalars(
-        select(Proof)
-        .where(
+        select(Proof).where(
             Proof.account_id == address.account_id,
             Proof.purpose == purpose,
             Proof.claimed_at.is_(None),
             Proof.cancelled_at.is_(None),
         )
-        .with_for_update()
     ).all()
     living = None
     for proof in pending:

@@ -13,12 +13,14 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import case, delete, literal, select, update
+from sqlalchemy import BigInteger, bindparam, case, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
+from external_accounts.database import Prepared
 from external_accounts.schema import ThrottleBucket
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -63,6 +65,7 @@ SIGN_IN_CAMPUS = Limit("sign-in campus", burst=3000, every=0.1)
 PROOF_MAIL_ADDRESS = Limit("proof mail address", burst=5, every=600)
 """Mails to one address: the sixth within the hour waits (D12)."""
 PROOF_MAIL_NETWORK = Limit("proof mail network", burst=60, every=10)
+PROOF_MAIL_CAMPUS = Limit("proof mail campus", burst=1000, every=1)
 
 
 class Throttled(Exception):
@@ -89,29 +92,53 @@ def network_use(address: str, campus: Sequence[IPNetwork], *, ordinary: Limit, c
     return Use(ordinary, str(ip))
 
 
+def _reserve(insert: Any) -> Prepared:
+    """One statement: a first use, or one more if it fits; no row comes back when it does not."""
+
+    def statement() -> Any:
+        now, cost = bindparam("now", type_=BigInteger), bindparam("cost", type_=BigInteger)
+        full_at = ThrottleBucket.full_at_ms
+        start = case((full_at > now, full_at), else_=now)
+        return (
+            insert(ThrottleBucket)
+            .values(key=bindparam("key"), full_at_ms=bindparam("first"))
+            .on_conflict_do_update(
+                index_elements=[ThrottleBucket.key],
+                set_={"full_at_ms": start + cost},
+                where=start <= bindparam("latest", type_=BigInteger),
+            )
+            .returning(full_at)
+        )
+
+    return Prepared(statement)
+
+
+_RESERVE = {"sqlite": _reserve(sqlite_insert), "postgresql": _reserve(postgresql_insert)}
+_GIVE_BACK = Prepared(
+    lambda: (
+        update(ThrottleBucket)
+        .where(ThrottleBucket.key == bindparam("bucket"))
+        .values(full_at_ms=ThrottleBucket.full_at_ms - bindparam("cost", type_=BigInteger))
+    )
+)
+
+
 def reserve(session: Session, uses: Sequence[Use], now: datetime) -> None:
     """Take one use of each budget, in the caller's transaction.
 
     Raises:
         Throttled: one of them is used up. The caller's transaction must roll back, so that none is taken.
     """
-    insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
     now_ms = _milliseconds(now)
+    upsert = _RESERVE[session.get_bind().dialect.name]
     # Always in the same order, so that two requests on the same budgets cannot wait for each other.
     for use in sorted(uses, key=lambda use: use.key):
         cost, window = use.limit.cost_ms, use.limit.window_ms
-        start = case((ThrottleBucket.full_at_ms > now_ms, ThrottleBucket.full_at_ms), else_=literal(now_ms))
-        statement = (
-            insert(ThrottleBucket)
-            .values(key=use.key, full_at_ms=now_ms + cost)
-            .on_conflict_do_update(
-                index_elements=[ThrottleBucket.key],
-                set_={"full_at_ms": start + cost},
-                where=start + cost - now_ms <= window,
-            )
-            .returning(ThrottleBucket.full_at_ms)
+        taken = upsert.within(
+            session,
+            {"key": use.key, "now": now_ms, "cost": cost, "first": now_ms + cost, "latest": now_ms + window - cost},
         )
-        if session.scalar(statement) is None:
+        if not taken:
             full_at = session.scalar(select(ThrottleBucket.full_at_ms).where(ThrottleBucket.key == use.key)) or now_ms
             raise Throttled(retry_after=max(1, -(-(full_at + cost - window - now_ms) // 1000)))
 
@@ -119,11 +146,7 @@ def reserve(session: Session, uses: Sequence[Use], now: datetime) -> None:
 def give_back(session: Session, uses: Sequence[Use]) -> None:
     """Return one use of each budget: it turned out well. Only what this attempt took, never the whole count (D42)."""
     for use in sorted(uses, key=lambda use: use.key):
-        session.execute(
-            update(ThrottleBucket)
-            .where(ThrottleBucket.key == use.key)
-            .values(full_at_ms=ThrottleBucket.full_at_ms - use.limit.cost_ms)
-        )
+        _GIVE_BACK.within(session, {"bucket": use.key, "cost": use.limit.cost_ms})
 
 
 def clear(session: Session, uses: Sequence[Use]) -> None:

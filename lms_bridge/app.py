@@ -23,6 +23,7 @@ from lms_bridge.settings import Settings
 from lms_bridge.signin import views as signin_views
 from lms_bridge.signin.upstream import UpstreamCas
 from lms_bridge.web import cookies, errors, headers
+from lms_bridge.web.shells import Shells, form_token
 from lms_bridge.web.theme import theme
 
 log = structlog.get_logger("lms_bridge.request")
@@ -37,6 +38,7 @@ def create_app(runtime: Runtime) -> Flask:
     app = Flask("lms_bridge", template_folder=str(templates_folder()), static_folder="static")
     app.extensions["lms_bridge"] = runtime
     app.extensions["lms_bridge_upstreams"] = {upstream.issuer: UpstreamCas(upstream) for upstream in settings.upstreams}
+    app.extensions["lms_bridge_shells"] = Shells()
     _configure(app, runtime)
     csrf: Any = CSRFProtect(app)  # type: ignore[no-untyped-call]
     # The university's CAS posts its logout message there; it names a ticket nobody else knows.
@@ -139,6 +141,7 @@ def _template_context(app: Flask, settings: Settings) -> None:
             "locale": i18n.current_locale(),
             "languages": language_links(),
             "static": static,
+            "csrf_token": form_token,
         }
 
 

@@ -16,6 +16,7 @@ from lms_bridge.signin.passage import Destination, pass_on, try_gateway
 from lms_bridge.web import cookies
 from lms_bridge.web.errors import error_page
 from lms_bridge.web.request import current, origin, parameter, query, runtime, wake_jobs
+from lms_bridge.web.shells import shell
 
 pages = Blueprint("cas", __name__, url_prefix="/cas")
 
@@ -110,20 +111,26 @@ def show_doors(destination: Destination, notice: str | None = None) -> ResponseR
     """The sign-in page. Writes nothing: neither a row nor a session."""
     bridge = runtime()
     locale = current_locale()
-    choices = doors(
-        bridge.settings,
-        destination.service,
-        destination.url,
-        renew=destination.renew,
-        post=destination.post,
-        locale=locale,
-        last_used=request.cookies.get(cookies.name(bridge.settings, "door"), ""),
+    choices = tuple(
+        doors(
+            bridge.settings,
+            destination.service,
+            destination.url,
+            renew=destination.renew,
+            post=destination.post,
+            locale=locale,
+            last_used=request.cookies.get(cookies.name(bridge.settings, "door"), ""),
+        )
     )
     if len(choices) == 1 and notice is None:
         return redirect(header_safe(choices[0].url), 303)
-    return render_template(
-        "signin/doors.html",
-        service_label=text_in(destination.service.label, locale) if destination.service else None,
-        doors=choices,
-        notice=notice,
-    )
+
+    def page() -> str:
+        return render_template(
+            "signin/doors.html",
+            service_label=text_in(destination.service.label, locale) if destination.service else None,
+            doors=choices,
+            notice=notice,
+        )
+
+    return shell(("doors", request.full_path, locale, notice, choices), page)

@@ -1,20 +1,30 @@
-"""The command line: one file a verb."""
+"""The command line: one file a verb, imported when the verb is used.
+
+A server's worker keeps in memory whatever its command imported; the demo's simulators have no business there.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import click
 
-from lms_bridge.cli.accounts import accounts
-from lms_bridge.cli.config import config
-from lms_bridge.cli.db import db
-from lms_bridge.cli.demo import demo
-from lms_bridge.cli.serve import serve
-from lms_bridge.cli.worker import worker
+COMMANDS = ("accounts", "config", "db", "demo", "serve", "worker")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"lms_bridge.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
     "config_path",
@@ -27,7 +37,3 @@ from lms_bridge.cli.worker import worker
 def main(context: click.Context, config_path: Path | None) -> None:
     """LMS Bridge: one front door to Moodle."""
     context.obj = config_path
-
-
-for command in (accounts, config, db, demo, serve, worker):
-    main.add_command(command)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,6 @@ import click
 from gunicorn.app.base import BaseApplication
 
 from external_accounts.database import Database
-from lms_bridge import migrations
 from lms_bridge.app import create_app
 from lms_bridge.cli import settings as cli_settings
 from lms_bridge.jobs.runner import Runner
@@ -25,22 +26,39 @@ THREADS = 16
 @click.command()
 @click.option("--bind", default="127.0.0.1:8000", show_default=True, help="Address and port to listen on.")
 @click.option("--workers", type=click.IntRange(1, 64), default=None, help="Processes. Default: one a core.")
+@click.option("--threads", type=click.IntRange(1, 256), default=THREADS, show_default=True, help="Threads a process.")
 @click.option("--no-jobs", is_flag=True, help="Leave the background work to `lms-bridge worker`.")
 @click.pass_context
-def serve(context: click.Context, bind: str, workers: int | None, no_jobs: bool) -> None:
+def serve(context: click.Context, bind: str, workers: int | None, threads: int, no_jobs: bool) -> None:
     """Serve the bridge. Migrates the database first; background work runs in the same processes."""
     settings = cli_settings.read(context)
     count = workers or os.cpu_count() or 1
-    database = Database(settings.database_url)
+    _migrate(settings)
+    _Server(settings, bind=bind, workers=count, threads=threads, jobs=not no_jobs).run()  # type: ignore[no-untyped-call]
+
+
+def _migrate(settings: Settings) -> None:
+    """Bring the tables up to date, in a process of its own: the workers need not carry Alembic in their memory."""
+    child = multiprocessing.get_context("fork").Process(target=_upgrade, args=(settings.database_url,))
+    child.start()
+    child.join()
+    if child.exitcode:
+        sys.exit(child.exitcode)
+
+
+def _upgrade(url: str) -> None:
+    from lms_bridge import migrations  # noqa: PLC0415 (only this child process carries it)
+
+    database = Database(url)
     migrations.upgrade(database)
     database.close()
-    _Server(settings, bind=bind, workers=count, jobs=not no_jobs).run()  # type: ignore[no-untyped-call]
 
 
 class _Server(BaseApplication):
     """gunicorn, configured here and nowhere else."""
 
-    def __init__(self, settings: Settings, *, bind: str, workers: int, jobs: bool) -> None:
+    def __init__(self, settings: Settings, *, bind: str, workers: int, threads: int, jobs: bool) -> None:
+        self._threads = threads
         self._settings = settings
         self._bind = bind
         self._workers = workers
@@ -52,7 +70,7 @@ class _Server(BaseApplication):
             "bind": self._bind,
             "workers": self._workers,
             "worker_class": "gthread",
-            "threads": THREADS,
+            "threads": self._threads,
             "backlog": 1024,
             "keepalive": 15,
             "graceful_timeout": 10,

@@ -76,6 +76,11 @@ def close_and_refresh_mirrors(runtime: Runtime) -> int:
     return moved
 
 
+def give_memory_back(runtime: Runtime) -> int:
+    runtime.hashing.give_memory_back()
+    return 0
+
+
 def purge(runtime: Runtime) -> int:
     """Drop what is over: unused tickets, old sessions, spent proofs, sent mails, full throttle buckets."""
     now: datetime = runtime.clock()

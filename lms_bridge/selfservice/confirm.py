@@ -220,7 +220,7 @@ def _within_budget(session: Session, address: Address, now: datetime) -> bool:
             origin().network,
             runtime().settings.throttle.campus_prefixes,
             ordinary=throttle.PROOF_MAIL_NETWORK,
-            campus_limit=throttle.SIGN_IN_CAMPUS,
+            campus_limit=throttle.PROOF_MAIL_CAMPUS,
         ),
     ]
     try:

@@ -6,26 +6,51 @@ one answer for unknown, wrong, and not allowed.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 
-from sqlalchemy import update
+import structlog
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from external_accounts import audit, throttle
-from external_accounts.identities import LOCAL, LocalCredential, find_local_credential
-from external_accounts.schema import Account, LocalPassword
+from external_accounts.database import Prepared
+from external_accounts.identities import LOCAL, LocalCredential, canonical_identifier, find_local_credential
+from external_accounts.passwords import HashingBusy, Verdict
+from external_accounts.schema import Account, AccountId, LocalPassword
 from lms_bridge.runtime import Runtime
-from lms_bridge.schema import SsoSession
 from lms_bridge.signin import sessions
+
+log = structlog.get_logger(__name__)
+
+_DEVICE = "known device"
+MOST_NAMES = 4
 
 
 class BadCredentials(Exception):
     """Unknown, or wrong. The two are not told apart."""
 
 
-def device_token(runtime: Runtime, account_id: int) -> str:
-    """A value for a long-lived cookie that says: this device signed in to that account before (D38)."""
-    return runtime.keys.sign("known device", str(account_id))
+def device_token(runtime: Runtime, account_id: int, identifier: str, *, before: str) -> str:
+    """A value for a long-lived cookie that says: this device signed in to that account, by that name (D38).
+
+    `before` is the cookie's value until now: the other names of the same account stay good. The names are part of it
+    because whoever has an account of their own must not get a further budget for guessing at somebody else's.
+    """
+    known_account, names = _read_device(runtime, before)
+    kept = names if known_account == str(account_id) else []
+    name = _fingerprint(identifier)
+    names = [name, *(other for other in kept if other != name)][:MOST_NAMES]
+    return runtime.keys.sign(_DEVICE, ":".join([str(account_id), *names]))
+
+
+def _read_device(runtime: Runtime, device: str) -> tuple[str, list[str]]:
+    account, *names = ((runtime.keys.unsign(_DEVICE, device) if device else None) or "").split(":")
+    return account, names
+
+
+def _fingerprint(identifier: str) -> str:
+    return hashlib.sha256(canonical_identifier(identifier).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def sign_in(
@@ -37,8 +62,8 @@ def sign_in(
     origin: audit.Origin,
     user_agent: str,
     now: datetime,
-) -> tuple[SsoSession, str]:
-    """Check the password and open a session; returns the session and the cookie's secret.
+) -> tuple[AccountId, str]:
+    """Check the password and open a session; returns whose, and the secret for the cookie.
 
     `device` is the value of the known-device cookie, or empty.
 
@@ -48,13 +73,18 @@ def sign_in(
         HashingBusy: too many people sign in at this moment.
     """
     uses = _budgets(runtime, identifier, device, origin)
-    with runtime.database.begin() as session:
-        throttle.reserve(session, uses, now)
+    try:
+        with runtime.database.begin() as session:
+            throttle.reserve(session, uses, now)
+    except throttle.Throttled as throttled:
+        log.warning("signin.local", outcome="throttled", network=origin.network, retry_after=throttled.retry_after)
+        raise
     with runtime.database.read() as session:
         found = find_local_credential(session, identifier)
-    verdict = runtime.hashing.verify(found.hash if found else None, password)
+    verdict = _verify(runtime, found, password, uses)
+    secret = ""
     with runtime.database.begin() as session:
-        if found is None or not verdict.correct:
+        if found is None or not verdict.correct or not _still_stands(session, found):
             audit.record(
                 session,
                 "signin.local",
@@ -63,13 +93,11 @@ def sign_in(
                 origin=origin,
                 account_id=found.account_id if found else None,
             )
-            failed = True
         else:
-            failed = False
             throttle.give_back(session, uses)
             _keep_fresh(session, found, verdict.new_hash, now)
             audit.record(session, "signin.local", outcome="ok", now=now, origin=origin, account_id=found.account_id)
-            opened = sessions.start(
+            secret = sessions.start(
                 session,
                 account_id=found.account_id,
                 identity_id=found.identity_id,
@@ -79,18 +107,17 @@ def sign_in(
                 origin=origin,
                 user_agent=user_agent,
             )
-    if failed:
+    if found is None or not secret:
         raise BadCredentials
-    return opened
+    return found.account_id, secret
 
 
 def _budgets(runtime: Runtime, identifier: str, device: str, origin: audit.Origin) -> list[throttle.Use]:
-    known = runtime.keys.unsign("known device", device) if device else None
-    key = identifier.strip().lower()[:254]
+    account, names = _read_device(runtime, device)
     by_whom = (
-        throttle.Use(throttle.SIGN_IN_DEVICE, f"{known}\0{key}")
-        if known is not None
-        else throttle.Use(throttle.SIGN_IN_IDENTIFIER, key)
+        throttle.Use(throttle.SIGN_IN_DEVICE, account)
+        if _fingerprint(identifier) in names
+        else throttle.Use(throttle.SIGN_IN_IDENTIFIER, canonical_identifier(identifier))
     )
     by_network = throttle.network_use(
         origin.network,
@@ -101,7 +128,39 @@ def _budgets(runtime: Runtime, identifier: str, device: str, origin: audit.Origi
     return [by_whom, by_network]
 
 
+def _verify(runtime: Runtime, found: LocalCredential | None, password: str, uses: list[throttle.Use]) -> Verdict:
+    try:
+        return runtime.hashing.verify(found.hash if found else None, password)
+    except HashingBusy:
+        # Nothing was tried, so nothing is counted: a crowd at the door must not be taken for an attack.
+        with runtime.database.begin() as session:
+            throttle.give_back(session, uses)
+        raise
+
+
+def _still_stands(session: Session, found: LocalCredential) -> bool:
+    """Whether the password that was just checked is still the account's: it may have been changed meanwhile (I10)."""
+    return bool(_STANDS.within(session, {"account_id": found.account_id, "hash": found.hash}))
+
+
+_STANDS = Prepared(
+    lambda: (
+        select(LocalPassword.account_id)
+        .join(Account, Account.id == LocalPassword.account_id)
+        .where(
+            LocalPassword.account_id == bindparam("account_id"),
+            LocalPassword.hash == bindparam("hash"),
+            Account.erased_at.is_(None),
+        )
+        .with_for_update(of=LocalPassword)
+    )
+)
+_SIGNED_IN = Prepared(
+    lambda: update(Account).where(Account.id == bindparam("account_id")).values(last_sign_in_at=bindparam("now"))
+)
+
+
 def _keep_fresh(session: Session, found: LocalCredential, new_hash: str | None, now: datetime) -> None:
-    session.execute(update(Account).where(Account.id == found.account_id).values(last_sign_in_at=now))
+    _SIGNED_IN.within(session, {"account_id": found.account_id, "now": now})
     if new_hash is not None:
         session.execute(update(LocalPassword).where(LocalPassword.account_id == found.account_id).values(hash=new_hash))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from external_accounts import audit
@@ -48,26 +48,48 @@ def start(
     origin: audit.Origin,
     user_agent: str,
     upstream_ticket: str | None = None,
-) -> tuple[SsoSession, str]:
-    """Open a session; returns the row and the secret for the cookie, which is not stored."""
+) -> str:
+    """Open a session; returns the secret for the cookie, which is not stored."""
     secret = secrets.token_urlsafe(32)
-    row = SsoSession(
-        secret_hash=_hash(secret),
-        account_id=account_id,
-        identity_id=identity_id,
-        issuer=issuer,
-        upstream_ticket_hash=_hash(upstream_ticket) if upstream_ticket else None,
-        created_at=now,
-        seen_at=now,
-        expires_at=now + timedelta(hours=limits.absolute_hours),
-        end_reason="",
-        network=origin.network,
-        user_agent=user_agent[:200],
+    _START.within(
+        session,
+        {
+            "secret_hash": _hash(secret),
+            "account_id": account_id,
+            "identity_id": identity_id,
+            "issuer": issuer,
+            "upstream_ticket_hash": _hash(upstream_ticket) if upstream_ticket else None,
+            "created_at": now,
+            "seen_at": now,
+            "expires_at": now + timedelta(hours=limits.absolute_hours),
+            "network": origin.network,
+            "user_agent": user_agent[:200],
+        },
     )
-    session.add(row)
-    session.flush()
     audit.record(session, "session.started", outcome="ok", now=now, origin=origin, account_id=account_id, issuer=issuer)
-    return row, secret
+    return secret
+
+
+_START = Prepared(
+    lambda: insert(SsoSession).values(
+        end_reason="",
+        **{
+            name: bindparam(name)
+            for name in (
+                "secret_hash",
+                "account_id",
+                "identity_id",
+                "issuer",
+                "upstream_ticket_hash",
+                "created_at",
+                "seen_at",
+                "expires_at",
+                "network",
+                "user_agent",
+            )
+        },
+    )
+)
 
 
 _CURRENT = Prepared(

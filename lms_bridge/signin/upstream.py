@@ -13,6 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +24,7 @@ from urllib.parse import urlencode
 import requests
 from cas import CASClientV2, CASClientV3
 from lxml import etree
+from urllib3.exceptions import HTTPError as TransportError
 
 from external_accounts.accounts import Person
 from external_accounts.identities import Assertion
@@ -30,6 +33,8 @@ from lms_bridge.settings.sections import Upstream
 
 STATE_LIFETIME = timedelta(minutes=30)
 MAX_ANSWER = 256 * 1024
+UP_BELIEVED = timedelta(seconds=30)
+DOWN_BELIEVED = timedelta(seconds=5)
 _PURPOSE = "upstream state"
 
 
@@ -115,6 +120,36 @@ class UpstreamCas:
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
         self._http = _TimedSession(upstream)
+        self._asking = threading.Lock()
+        self._up = True
+        self._ask_again: datetime | None = None
+
+    def answers(self, now: datetime) -> bool:
+        """Whether the CAS answers at all. Asked before a browser is sent there: a dead server's page is not ours.
+
+        Its answer is believed for UP_BELIEVED, its silence for DOWN_BELIEVED. While one request asks, the others go by
+        what was known before: a CAS that hangs holds up one of them.
+        """
+        if self._ask_again is not None and now < self._ask_again:
+            return self._up
+        if self._asking.acquire(blocking=False):
+            try:
+                self._up = self._ask()
+                self._ask_again = now + (UP_BELIEVED if self._up else DOWN_BELIEVED)
+            finally:
+                self._asking.release()
+        return self._up
+
+    def _ask(self) -> bool:
+        # The address that every sign-in needs. Without a ticket it refuses, and costs the CAS nothing.
+        client = CASClientV3 if self.upstream.version == "3" else CASClientV2
+        try:
+            self._http.get(f"{self.upstream.cas_url.rstrip('/')}/{client.url_suffix}")
+        except requests.HTTPError as error:
+            return error.response is not None and error.response.status_code < 500
+        except requests.RequestException:
+            return False
+        return True
 
     def validate(self, ticket: str, callback: str) -> tuple[str, Mapping[str, Any]]:
         """The user and the raw attributes behind a ticket.
@@ -134,7 +169,11 @@ class UpstreamCas:
         code = failure_code(answer)
         if code is not None:
             raise UpstreamRefused(code)
-        user, attributes, _ = client.verify_response(answer)
+        try:
+            user, attributes, _ = client.verify_response(answer)
+        except (AttributeError, LookupError, TypeError, ValueError, SyntaxError):
+            # python-cas takes the shape of a success for granted.
+            raise UpstreamUnreachable("not a CAS answer") from None
         if not user:
             raise UpstreamUnreachable("the answer names nobody")
         return str(user), dict(attributes or {})
@@ -144,24 +183,47 @@ class UpstreamCas:
 
 
 class _TimedSession(requests.Session):
-    """python-cas calls `get` without a time-out; this session always has one."""
+    """python-cas calls `get` without a time-out and with a `verify` of its own; here the settings count.
+
+    `read_timeout` bounds the silence before each piece of an answer, and the answer as a whole.
+    """
 
     def __init__(self, upstream: Upstream) -> None:
         super().__init__()
         self.trust_env = False
         self.headers["User-Agent"] = "LMS-Bridge"
         self._timeout = (upstream.connect_timeout, upstream.read_timeout)
-        if upstream.ca_file is not None:
-            self.verify = str(upstream.ca_file)
+        self._authorities: str | bool = str(upstream.ca_file) if upstream.ca_file is not None else True
 
     def request(self, method: str | bytes, url: str | bytes, **options: Any) -> requests.Response:  # type: ignore[override]
-        options.update(timeout=self._timeout, allow_redirects=False, stream=True)
+        """As `requests` does, read whole.
+
+        Raises:
+            requests.RequestException: nothing usable came; `requests.HTTPError` for another status than 200.
+        """
+        options.update(timeout=self._timeout, allow_redirects=False, stream=True, verify=self._authorities)
         answer = super().request(method, url, **options)
-        body = answer.raw.read(MAX_ANSWER + 1, decode_content=True)
-        if answer.status_code != 200 or len(body) > MAX_ANSWER:
-            raise requests.RequestException(f"status {answer.status_code}")
-        answer._content = body
+        if answer.status_code != 200:
+            answer.close()
+            raise requests.HTTPError(f"status {answer.status_code}", response=answer)
+        try:
+            answer._content = self._read(answer)
+        except (TransportError, OSError) as error:
+            raise requests.ConnectionError(type(error).__name__) from None
+        finally:
+            answer.close()
         return answer
+
+    def _read(self, answer: requests.Response) -> bytes:
+        deadline = time.monotonic() + self._timeout[1]
+        body = b""
+        while piece := answer.raw.read1(65_536, decode_content=True):
+            body += piece
+            if len(body) > MAX_ANSWER:
+                raise requests.ConnectionError("too long an answer")
+            if time.monotonic() > deadline:
+                raise requests.ReadTimeout("too slow an answer")
+        return body
 
 
 def failure_code(answer: bytes | str) -> str | None:

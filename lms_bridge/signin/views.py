@@ -7,10 +7,17 @@ from datetime import datetime
 import structlog
 from flask import Blueprint, Response, abort, current_app, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
+from sqlalchemy.exc import IntegrityError
 
 from external_accounts import audit
 from external_accounts.accounts import UsernameTaken
-from external_accounts.identities import LOCAL, SubjectRefused, canonical_subject, sign_in_with_assertion
+from external_accounts.identities import (
+    LOCAL,
+    Assertion,
+    SubjectRefused,
+    canonical_subject,
+    sign_in_with_assertion,
+)
 from external_accounts.throttle import Throttled
 from lms_bridge.cas.services import ServiceRefused, header_safe
 from lms_bridge.cas.views import read_destination
@@ -24,6 +31,7 @@ from lms_bridge.signin.upstream import State, StateInvalid, UpstreamCas, Upstrea
 from lms_bridge.web import cookies, headers
 from lms_bridge.web.errors import error_page
 from lms_bridge.web.request import current, origin, parameter, runtime, wake_jobs
+from lms_bridge.web.shells import shell
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +54,13 @@ def local_form() -> ResponseReturnValue:
             return pass_on(person, destination, from_new_login=False)
         return _switch(destination, text_in(runtime().settings.local.title, current_locale()))
     remembered = request.cookies.get(cookies.name(runtime().settings, "username"), "")
-    return _show_form(destination, identifier=remembered, remember=bool(remembered))
+    headers.form_leads_on()
+    if remembered:
+        return _show_form(destination, identifier=remembered, remember=True)
+    return shell(
+        ("local", request.full_path, current_locale()),
+        lambda: _show_form(destination, identifier="", remember=False),
+    )
 
 
 @pages.post("/local")
@@ -62,14 +76,15 @@ def local_sign_in() -> ResponseReturnValue:
     remember = bool(request.form.get("remember"))
     if not identifier or not password:
         error = _("Enter your user name or e-mail address, and your password.")
-        return _show_form(destination, identifier=identifier[:254], remember=remember, error=error), 422
+        return _show_form(destination, identifier=identifier[:254], remember=remember, error=error, missing=True), 422
     now = bridge.clock()
+    known_device = request.cookies.get(cookies.name(bridge.settings, "device"), "")
     try:
-        row, secret = local.sign_in(
+        account_id, secret = local.sign_in(
             bridge,
             identifier,
             password,
-            device=request.cookies.get(cookies.name(bridge.settings, "device"), ""),
+            device=known_device,
             origin=origin(),
             user_agent=request.headers.get("User-Agent", ""),
             now=now,
@@ -81,7 +96,8 @@ def local_sign_in() -> ResponseReturnValue:
         error = _("Wrong identifier or password.")
         return _show_form(destination, identifier=identifier[:254], remember=remember, error=error), 401
     response = _signed_in(secret, destination, LOCAL)
-    cookies.put(response, bridge.settings, "device", local.device_token(bridge, row.account_id), keep=cookies.YEAR)
+    device = local.device_token(bridge, account_id, identifier, before=known_device)
+    cookies.put(response, bridge.settings, "device", device, keep=cookies.YEAR)
     if remember:
         cookies.put(response, bridge.settings, "username", _cookie_text(identifier), keep=cookies.YEAR)
     else:
@@ -104,6 +120,7 @@ def _show_form(
     identifier: str,
     remember: bool,
     error: str | None = None,
+    missing: bool = False,
     throttled: int | None = None,
 ) -> str:
     headers.form_leads_on()
@@ -115,6 +132,7 @@ def _show_form(
         identifier=identifier,
         remember=remember,
         error=error,
+        missing=missing,
         throttled=throttled,
         forgot_url=None,
         back_url=f"/cas/login{destination.onward}",
@@ -166,6 +184,9 @@ def upstream_door(issuer: str) -> ResponseReturnValue:
             return pass_on(person, destination, from_new_login=False)
         return _switch(destination, text_in(door.title, current_locale()))
     bridge = runtime()
+    if not _client(issuer).answers(bridge.clock()):
+        log.warning("signin.cas", outcome="unreachable", issuer=issuer, reason="at the door")
+        return _failed(door, "unreachable", destination, 503)
     browser = request.cookies.get(cookies.name(bridge.settings, "browser"), "") or upstream.new_browser_secret()
     state = State(issuer, destination.url, destination.renew, destination.post)
     packed = upstream.pack_state(bridge.keys, state, browser, bridge.clock())
@@ -207,11 +228,19 @@ def upstream_return(issuer: str) -> ResponseReturnValue:
 def _sign_in(door: Upstream, ticket: str, callback: str, now: datetime) -> str:
     """Validate the upstream ticket, find or make the account, open a session; returns the cookie's secret."""
     bridge = runtime()
-    client: UpstreamCas = current_app.extensions["lms_bridge_upstreams"][door.issuer]
-    subject, attributes = client.validate(ticket, callback)
+    subject, attributes = _client(door.issuer).validate(ticket, callback)
     assertion = upstream.read_assertion(
         door, subject, attributes, canonical=lambda text: canonical_subject(text, local_names=bridge.local_names)
     )
+    try:
+        return _open_session(door, assertion, ticket, now)
+    except IntegrityError:
+        # A first sign-in in two tabs at once: the other one has made the account, now this one finds it.
+        return _open_session(door, assertion, ticket, now)
+
+
+def _open_session(door: Upstream, assertion: Assertion, ticket: str, now: datetime) -> str:
+    bridge = runtime()
     with bridge.database.begin() as session:
         account, identity = sign_in_with_assertion(
             session, assertion, trusted_domains=door.trusted_domains, now=now, origin=origin()
@@ -219,7 +248,7 @@ def _sign_in(door: Upstream, ticket: str, callback: str, now: datetime) -> str:
         audit.record(
             session, "signin.cas", outcome="ok", now=now, origin=origin(), account_id=account.id, issuer=door.issuer
         )
-        _row, secret = sessions.start(
+        return sessions.start(
             session,
             account_id=account.id,
             identity_id=identity.id,
@@ -230,7 +259,6 @@ def _sign_in(door: Upstream, ticket: str, callback: str, now: datetime) -> str:
             user_agent=request.headers.get("User-Agent", ""),
             upstream_ticket=ticket,
         )
-    return secret
 
 
 @pages.post("/<issuer>/callback")
@@ -252,6 +280,11 @@ def _upstream(issuer: str) -> Upstream:
     if door is None:
         abort(404)
     return door
+
+
+def _client(issuer: str) -> UpstreamCas:
+    client: UpstreamCas = current_app.extensions["lms_bridge_upstreams"][issuer]
+    return client
 
 
 def _destination(state: State) -> Destination:
