@@ -11,6 +11,7 @@ The policy, in one place:
 """
 
 import logging
+import ssl
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from http.cookiejar import DefaultCookiePolicy
@@ -118,7 +119,7 @@ class MoodleClient:
             try:
                 return self._guarded(function, body, read=read)
             except Unavailable as error:
-                if attempts <= 0 or not isinstance(error, _ConnectionFailed):
+                if attempts <= 0 or not error.connection_failed:
                     raise
                 log.info("%s: connection failed, asking once more", function)
 
@@ -163,8 +164,6 @@ class MoodleClient:
             failure = Unavailable("time-out while connecting", function=function)
         except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError):
             failure = (Unavailable if read else AnswerLost)("time-out while waiting for the answer", function=function)
-        except requests.exceptions.SSLError:
-            failure = Unavailable("the TLS certificate or connection is not acceptable", function=function)
         except (requests.ConnectionError, urllib3.exceptions.HTTPError, OSError) as error:
             failure = _connection_failure(error, function, read=read)
         except requests.RequestException as error:
@@ -282,22 +281,29 @@ class _TooMuch(Exception):
     """The answer passed the bound on its size."""
 
 
-class _ConnectionFailed(Unavailable):
-    """The connection could not be made or broke during a read: the one case in which a read is repeated."""
-
-
 def _connection_failure(error: Exception, function: str, *, read: bool) -> MoodleError:
-    refused = isinstance(error, requests.ConnectionError) and any(
-        isinstance(argument, urllib3.exceptions.MaxRetryError)
-        and isinstance(argument.reason, urllib3.exceptions.NewConnectionError)
-        for argument in error.args
-    )
-    if refused:
-        # Nothing left this machine: a plain Unavailable, for writes too.
-        return _ConnectionFailed("no connection", function=function)
-    if read:
-        return _ConnectionFailed("the connection was lost", function=function)
-    return AnswerLost("the connection was lost", function=function)
+    """What a broken connection means: a write whose answer may be lost, unless nothing can have left this machine."""
+    cause = _root_cause(error)
+    failure: Unavailable
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        failure = Unavailable("the TLS certificate is not acceptable", function=function)
+    elif isinstance(cause, urllib3.exceptions.NewConnectionError):
+        failure = Unavailable("no connection", function=function)
+        failure.connection_failed = True
+    elif read:
+        failure = Unavailable("the connection was lost", function=function)
+        failure.connection_failed = True
+    else:
+        failure = AnswerLost("the connection was lost", function=function)
+    return failure
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    """The innermost error: requests wraps urllib3, which wraps the retry, which wraps the reason."""
+    inner = getattr(error, "reason", None)
+    if not isinstance(inner, BaseException):
+        inner = next((argument for argument in error.args if isinstance(argument, BaseException)), None)
+    return error if inner is None or inner is error else _root_cause(inner)
 
 
 def _plain_session() -> requests.Session:

@@ -61,9 +61,11 @@ class MoodleError(Exception):
 
 class Unavailable(MoodleError):
     """The site did not answer: no connection, time-out, HTTP 502/503/504. Nothing was changed, unless the error is
-    also an `UnknownOutcome`."""
+    also an `UnknownOutcome`. `connection_failed` tells a connection that was refused or lost from slowness: it is what
+    a read may be repeated for."""
 
     meaning = "Moodle cannot be reached"
+    connection_failed = False
 
 
 class Maintenance(Unavailable):

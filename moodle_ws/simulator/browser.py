@@ -125,7 +125,7 @@ def _signed_in(site: Site, request: Request, session: Session) -> User | Respons
     user = current_user(site, session)
     if user is None or user.id == GUEST_ID:
         session.wantsurl = f"{site.wwwroot}{request.path}" + (
-            f"?{request.query_string.decode()}" if request.query_string else ""
+            f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
         )
         return _redirect(f"{site.wwwroot}/login/index.php")
     if user.preferences.get("auth_forcepasswordchange") == "1":
