@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, unquote_plus, urlsplit
 
 from lms_bridge.settings.sections import Service
 
 MAX_URL_LENGTH = 2000
+MOST_ENCODINGS = 4
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 
@@ -48,13 +49,27 @@ def parse_url(text: str) -> ParsedUrl | None:
     if scheme not in DEFAULT_PORTS or not host or "@" in parts.netloc or not host.isascii() or "%" in host:
         return None
     path = parts.path or "/"
-    # `urlsplit` keeps `//` and dot segments; a server behind may not. `%2e` and `%2f` count as what they decode to.
-    decoded = unquote(path, errors="replace")
-    if "\\" in decoded or "//" in decoded or any(segment in (".", "..") for segment in decoded.split("/")):
-        return None
-    if _FORBIDDEN.search(decoded.replace(" ", "")):
+    if _leaves_its_place(path):
         return None
     return ParsedUrl(scheme, host, port if port is not None else DEFAULT_PORTS[scheme], path, parts.query)
+
+
+def _leaves_its_place(path: str) -> bool:
+    """Whether some server could take `path` for another one than it looks like.
+
+    `urlsplit` keeps `//` and dot segments; a server may not. `%2e` and `%2f` count as what they decode to, however
+    often they were encoded, and `..;x` as the `..` that Java servers see in it.
+    """
+    decoded = path
+    for _ in range(MOST_ENCODINGS):
+        if "//" in decoded or any(segment.partition(";")[0] in (".", "..") for segment in decoded.split("/")):
+            return True
+        if _FORBIDDEN.search(decoded.replace(" ", "")):
+            return True
+        before, decoded = decoded, unquote(decoded, errors="replace")
+        if decoded == before:
+            return False
+    return True
 
 
 def lies_below(url: ParsedUrl, prefix: ParsedUrl) -> bool:
@@ -76,7 +91,7 @@ class ServiceRegistry:
         self._logout = [
             (_must_parse(url), service)
             for service in services
-            for url in (service.url, *service.logout_urls, *([site_urls[service.site]] if service.site else []))
+            for url in (*service.logout_urls, *([site_urls[service.site]] if service.site else []))
         ]
         self._callbacks = {
             service.name: [_must_parse(url) for url in service.proxy_callbacks] for service in services if service.proxy
@@ -92,7 +107,7 @@ class ServiceRegistry:
         parsed = parse_url(url)
         if parsed is not None:
             for registered, service in self._entries:
-                if parsed == registered or (service.match == "prefix" and lies_below(parsed, registered)):
+                if _matches(parsed, registered, service):
                     return service
         raise ServiceRefused(url[:200])
 
@@ -104,6 +119,9 @@ class ServiceRegistry:
         parsed = parse_url(url)
         if parsed is None:
             return None
+        for registered, service in self._entries:
+            if service.logout_parameter == parameter and _matches(parsed, registered, service):
+                return service
         for registered, service in self._logout:
             if service.logout_parameter == parameter and lies_below(parsed, registered):
                 return service
@@ -121,24 +139,26 @@ class ServiceRegistry:
 def with_ticket(service: str, ticket: str) -> str:
     """`service` with the ticket added, for the redirect (CAS-07).
 
-    An own `ticket` parameter of the service is dropped, the rest of its query is kept byte for byte, a fragment stays
-    at the end, and whatever is not ASCII is percent-encoded: a header cannot carry it.
+    An own `ticket` parameter of the service is dropped, the rest of its query is kept byte for byte, because the
+    application rebuilds its address from what arrives and validates with that. A fragment stays at the end.
     """
-    return with_parameter(service, "ticket", ticket)
-
-
-def with_parameter(service: str, name: str, value: str) -> str:
-    """`service` with one query parameter added; see `with_ticket`."""
-    url, _, fragment = service.partition("#")
-    base, mark, query = url.partition("?")
-    kept = [part for part in query.split("&") if part and part.partition("=")[0] != name] if mark else []
-    result = base + "?" + "&".join([*kept, f"{name}={quote(value, safe='')}"])
-    return header_safe(result + (f"#{fragment}" if fragment else ""))
+    url, mark, fragment = service.partition("#")
+    base, _, query = url.partition("?")
+    kept = [part for part in query.split("&") if unquote_plus(part.partition("=")[0]) != "ticket"] if query else []
+    return header_safe("".join([base, "?", "&".join([*kept, f"ticket={ticket}"]), mark, fragment]))
 
 
 def header_safe(url: str) -> str:
-    """The URL in ASCII: what is not is percent-encoded as UTF-8."""
-    return quote(url, safe="!#$%&'()*+,/:;=?@[]~")
+    """The URL as a header can carry it: what browsers never send as it is gets percent-encoded (as UTF-8).
+
+    Everything that they do send in a query (`[`, `{`, `|` …) stays, or the application would see another address than
+    the one its ticket is for.
+    """
+    return quote(url, safe="!#$%&'()*+,/:;=?@[]^`{|}~")
+
+
+def _matches(url: ParsedUrl, registered: ParsedUrl, service: Service) -> bool:
+    return url == registered or (service.match == "prefix" and lies_below(url, registered))
 
 
 def _must_parse(url: str) -> ParsedUrl:

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import BadRequest
 
 from lms_bridge.cas.services import ServiceRefused, header_safe
 from lms_bridge.i18n import current_locale
@@ -15,6 +16,7 @@ from lms_bridge.signin.doors import doors
 from lms_bridge.signin.passage import Destination, pass_on, try_gateway
 from lms_bridge.web import cookies
 from lms_bridge.web.errors import error_page
+from lms_bridge.web.redirects import redirect_to_application
 from lms_bridge.web.request import current, origin, parameter, query, runtime, wake_jobs
 from lms_bridge.web.shells import shell
 
@@ -62,7 +64,7 @@ def logout() -> ResponseReturnValue:
             again = f"{bridge.settings.public_url}/cas/logout{f'?{urlencode(query())}' if back else ''}"
             return _forget(redirect(upstream.logout_url(came_through, again), 302))
     if back is not None:
-        return _forget(redirect(header_safe(back), 302))
+        return _forget(redirect_to_application(back))
     labels = [text_in(service.label, current_locale()) for name in told if (service := bridge.registry.by_name(name))]
     page = render_template("signed_out.html", services=labels, sign_in_url="/")
     return _forget(page)
@@ -77,8 +79,12 @@ def _forget(answer: ResponseReturnValue) -> Response:
 def logout_target() -> str | None:
     """The address to go on to after signing out, when it is registered (CAS-10); everything else is ignored."""
     registry = runtime().registry
+    try:
+        given = query()
+    except BadRequest:
+        return None  # whatever the query holds, whoever signs out is signed out
     for name in ("service", "url"):
-        values = {value for key, value in query() if key == name}
+        values = {value for key, value in given if key == name}
         if len(values) == 1:
             value = values.pop()
             if registry.find_logout(value, name) is not None:

@@ -22,6 +22,7 @@ from lms_bridge.web import cookies, headers
 from lms_bridge.web.errors import error_page
 from lms_bridge.web.loops import count_ticket
 from lms_bridge.web.obstacles import explain, title_of
+from lms_bridge.web.redirects import redirect_to_application
 from lms_bridge.web.request import runtime
 
 
@@ -47,7 +48,8 @@ def pass_on(person: CurrentSession, destination: Destination, *, from_new_login:
     admission = admit(runtime(), person, destination.service, destination.url, from_new_login=from_new_login)
     if admission.ticket is None:
         if request.method == "POST":
-            return redirect(header_safe(f"/cas/login{onward_query(destination.url)}"), 303)
+            onward = onward_query(destination.url, post=destination.post)
+            return redirect(header_safe(f"/cas/login{onward}"), 303)
         return show_obstacles(person, destination, admission.decision)
     return _go(destination.url, destination.service, admission.ticket, post=destination.post)
 
@@ -63,7 +65,7 @@ def try_gateway(person: CurrentSession | None, destination: Destination) -> Resp
         admission = admit(runtime(), person, destination.service, destination.url, from_new_login=False)
         if admission.ticket is not None:
             return _go(destination.url, destination.service, admission.ticket, post=destination.post)
-    return redirect(header_safe(destination.url), 302)
+    return redirect_to_application(destination.url)
 
 
 def _go(url: str, service: Service, ticket: str, *, post: bool) -> ResponseReturnValue:
@@ -80,7 +82,7 @@ def _go(url: str, service: Service, ticket: str, *, post: bool) -> ResponseRetur
         )
     else:
         # 303 after a POST, so that the browser forgets the password's form (CAS-06)
-        response = redirect(with_ticket(url, ticket), 303 if request.method == "POST" else 302)  # type: ignore[assignment]
+        response = redirect_to_application(with_ticket(url, ticket), 303 if request.method == "POST" else 302)
     if request.headers.get("Sec-Fetch-Mode") == "navigate":
         bridge = runtime()
         value, loop = count_ticket(

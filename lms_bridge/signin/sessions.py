@@ -50,7 +50,7 @@ def start(
     upstream_ticket: str | None = None,
 ) -> str:
     """Open a session; returns the secret for the cookie, which is not stored."""
-    secret = secrets.token_urlsafe(32)
+    secret = secrets.token_hex(32)  # CAS-22: no character but letters, digits and `-`
     _START.within(
         session,
         {
