@@ -41,7 +41,7 @@ class Runner:
             _Job(functions.end_sessions_in_moodle, 2),
             _Job(functions.close_and_refresh_mirrors, 2),
             _Job(functions.end_overdue_sessions, 30),
-            _Job(functions.give_memory_back, 15),
+            _Job(functions.give_memory_back, 2),
             _Job(functions.purge, 600),
         ]
 
