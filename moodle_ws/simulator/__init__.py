@@ -15,7 +15,8 @@ from moodle_ws.simulator.options import (
     UserKeySettings,
 )
 from moodle_ws.simulator.server import ServerHandle, SimulatedMoodle
-from moodle_ws.simulator.site import ProfileField, Site, User
+from moodle_ws.simulator.site import ProfileField, Site
+from moodle_ws.simulator.user_table import User
 
 __all__ = [
     "AUTH_CAS",

@@ -8,7 +8,8 @@ from moodle_ws.simulator.calls import Call, Function
 from moodle_ws.simulator.errors import access_error, invalid_parameter, moodle_error
 from moodle_ws.simulator.flavours import php_trim
 from moodle_ws.simulator.shapes import Multiple, Single, Value
-from moodle_ws.simulator.site import GUEST_ID, User, equal
+from moodle_ws.simulator.site import GUEST_ID
+from moodle_ws.simulator.user_table import User
 
 _HELP = "If you continue to have difficulty, please contact the site administrator."
 _MAYBE_SENT = (
@@ -122,9 +123,7 @@ def _mapped(call: Call, column: str, value: str) -> User | None:
         raise invalid_parameter("username")
     # Later rows win on PostgreSQL, earlier ones on MariaDB, when two share the value (MariaDB page §2); neither is
     # promised: the first is taken here.
-    return next(
-        (user for user in call.site.living() if equal(str(getattr(user, column)), value, call.options.database)), None
-    )
+    return next(call.site.matching(column, [value]), None)
 
 
 def _created(call: Call, given: dict[str, str]) -> User:

@@ -11,7 +11,8 @@ from werkzeug.wrappers import Request, Response
 from moodle_ws.simulator import cas_plugin, pages
 from moodle_ws.simulator.flavours import Version, php_trim
 from moodle_ws.simulator.options import Course
-from moodle_ws.simulator.site import GUEST_ID, NOT_CACHED, Session, Site, User
+from moodle_ws.simulator.site import GUEST_ID, Session, Site
+from moodle_ws.simulator.user_table import NOT_CACHED, User
 
 View: TypeAlias = "Callable[[Site, Request, Session], Response]"
 

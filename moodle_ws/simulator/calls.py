@@ -7,7 +7,8 @@ from typing import Any
 from moodle_ws.simulator.errors import missing_capability, moodle_error
 from moodle_ws.simulator.options import SimulatorOptions
 from moodle_ws.simulator.shapes import Shape, Single
-from moodle_ws.simulator.site import Site, Token, User
+from moodle_ws.simulator.site import Site, Token
+from moodle_ws.simulator.user_table import User
 
 
 @dataclass(frozen=True)

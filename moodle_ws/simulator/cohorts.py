@@ -5,7 +5,8 @@ from typing import Any
 from moodle_ws.simulator.calls import Call, Function
 from moodle_ws.simulator.errors import WebServiceError, invalid_parameter, missing_capability, missing_record
 from moodle_ws.simulator.shapes import Multiple, Shape, Single, Value
-from moodle_ws.simulator.site import Cohort, User, equal
+from moodle_ws.simulator.site import Cohort, equal
+from moodle_ws.simulator.user_table import User
 
 _SYSTEM_CONTEXT = 1
 

@@ -3,7 +3,8 @@
 from html import escape
 
 from moodle_ws.simulator.options import Course
-from moodle_ws.simulator.site import Session, Site, User
+from moodle_ws.simulator.site import Session, Site
+from moodle_ws.simulator.user_table import User
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2433; --paper: #fff; --soft: #f2f4f8; --line: #c9cfdb; --accent: #a3341c; }

@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 
 from moodle_ws.simulator.flavours import RELEASES, Database, Release, equality_key
 from moodle_ws.simulator.options import SimulatorOptions
+from moodle_ws.simulator.user_table import User, UserTable
 
 GUEST_ID, ADMIN_ID, SERVICE_ID = 1, 2, 3
-
-# Stored instead of a password for users who sign in elsewhere (ground truth §3).
-NOT_CACHED = "not cached"
 
 ALL_CAPABILITIES = frozenset(
     {
@@ -33,46 +31,6 @@ ALL_CAPABILITIES = frozenset(
         "auth/userkey:generatekey",
     }
 )
-
-
-@dataclass
-class User:
-    """A row of the user table. `password` is kept in clear: nobody real signs in here."""
-
-    id: int
-    username: str
-    auth: str = "manual"
-    firstname: str = ""
-    lastname: str = ""
-    email: str = ""
-    idnumber: str = ""
-    suspended: bool = False
-    confirmed: bool = True
-    deleted: bool = False
-    password: str = NOT_CACHED
-    secret: str = ""
-    lang: str = "en"
-    theme: str = ""
-    timezone: str = "99"
-    mailformat: int = 1
-    description: str = ""
-    department: str = ""
-    institution: str = ""
-    phone1: str = ""
-    phone2: str = ""
-    address: str = ""
-    city: str = ""
-    country: str = ""
-    policyagreed: bool = False
-    firstaccess: int = 0
-    lastaccess: int = 0
-    customfields: dict[str, str] = field(default_factory=dict)
-    preferences: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def fullname(self) -> str:
-        """First and last name as Moodle's default format joins them."""
-        return f"{self.firstname} {self.lastname}"
 
 
 @dataclass
@@ -140,7 +98,7 @@ class Site:
         self.maintenance_cli = False
         self.web_services_enabled = True
         self.site_policy = False
-        self.users: dict[int, User] = {}
+        self.users = UserTable(options.database)
         self.cohorts: dict[int, Cohort] = {}
         self.tokens: dict[str, Token] = {}
         self.sessions: dict[str, Session] = {}
@@ -178,7 +136,7 @@ class Site:
 
     def living(self) -> Iterator[User]:
         """Everybody who is not deleted, by id."""
-        return (self.users[key] for key in sorted(self.users) if not self.users[key].deleted)
+        return (user for user in self.users.values() if not user.deleted)
 
     def user(self, username: str) -> User | None:
         """The first living user whose name the database calls equal to `username`."""
@@ -186,20 +144,18 @@ class Site:
 
     def deleted_user(self, username: str) -> User | None:
         """A deleted row that still carries this name; deletion through Moodle mangles names, scripts may not."""
-        database = self.options.database
-        rows = (user for user in self.users.values() if user.deleted)
-        return next((user for user in rows if equal(user.username, username, database)), None)
+        return next((user for user in self.users.matching("username", [username]) if user.deleted), None)
 
     def matching(self, column: str, values: Iterable[str]) -> Iterator[User]:
         """The living users whose `column` equals one of `values`, as the database compares."""
-        database = self.options.database
-        keys = {equality_key(value, database) for value in values}
-        return (user for user in self.living() if equality_key(str(getattr(user, column)), database) in keys)
+        if column in {"username", "email", "idnumber"}:
+            return (user for user in self.users.matching(column, values) if not user.deleted)
+        wanted = set(values)
+        return (user for user in self.living() if str(getattr(user, column)) in wanted)
 
     def same_email(self, email: str) -> Iterator[User]:
         """The living users with this e-mail in any case: Moodle's own duplicate check (ground truth §3)."""
-        folded = email.lower()
-        return (user for user in self.living() if user.email.lower() == folded)
+        return (user for user in self.users.same_email(email) if not user.deleted)
 
     def delete_user(self, user: User) -> None:
         """What Moodle does instead of deleting: mangles name and e-mail, blanks idnumber, ends the sessions."""

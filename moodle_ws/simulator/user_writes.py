@@ -18,7 +18,8 @@ from moodle_ws.simulator.errors import (
 )
 from moodle_ws.simulator.flavours import Database
 from moodle_ws.simulator.shapes import Multiple, Single, Value
-from moodle_ws.simulator.site import ADMIN_ID, GUEST_ID, NOT_CACHED, User, equal
+from moodle_ws.simulator.site import ADMIN_ID, GUEST_ID
+from moodle_ws.simulator.user_table import NOT_CACHED, User
 
 _EMAIL = re.compile(
     r"[!#$%&'*+/=?^_`{|}~A-Za-z0-9-]+(\.[!#$%&'*+/=?^_`{|}~A-Za-z0-9-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+\Z"
@@ -78,15 +79,14 @@ def create_users(call: Call, parameters: dict[str, Any]) -> list[dict[str, Any]]
     """Creates everybody or nobody."""
     call.enter_context()
     call.require("moodle/user:create")
-    site = call.site
-    before = dict(site.users)
     created: list[dict[str, Any]] = []
     try:
         for row in parameters["users"]:
             user = _create(call, row)
             created.append({"id": user.id, "username": user.username})
     except WebServiceError:
-        site.users = before  # one transaction; the id sequence keeps its gap, as a database's does
+        for row in created:  # one transaction; the id sequence keeps its gap, as a database's does
+            del call.site.users[row["id"]]
         raise
     return created
 
@@ -180,12 +180,15 @@ def update_users(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     warnings = []
     for row in parameters["users"]:
         number = row["id"]
-        before = copy.deepcopy(call.site.users.get(number))
+        present = call.site.users.get(number)
+        before = copy.deepcopy({**present.__dict__, "_table": None}) if present else None
         try:
             _update(call, row)
         except WebServiceError as refusal:
-            if before is not None:
-                call.site.users[number] = before
+            if present is not None and before is not None:
+                for key, value in before.items():
+                    if key != "_table":
+                        setattr(present, key, value)
             warnings.append(
                 {"item": "user", "itemid": number, "warningcode": refusal.errorcode, "message": refusal.message}
             )
@@ -230,8 +233,7 @@ def _check_new_email(call: Call, user: User, email: str) -> None:
 
 
 def _check_free_username(call: Call, user: User, username: str) -> None:
-    database = call.options.database
-    if any(other.id != user.id and equal(other.username, username, database) for other in call.site.living()):
+    if any(other.id != user.id for other in call.site.matching("username", [username])):
         raise database_error("duplicate key")
 
 

@@ -6,13 +6,14 @@ error. A row that breaks the site's own rules spoils the whole list when the ans
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from moodle_ws.simulator.calls import Call, Function
 from moodle_ws.simulator.errors import coding_error, invalid_parameter, moodle_error
 from moodle_ws.simulator.flavours import Version, php_trim
 from moodle_ws.simulator.shapes import Multiple, Single, Value
-from moodle_ws.simulator.site import User
+from moodle_ws.simulator.user_table import User
 
 _SCRIPT = re.compile(r"<script.*?</script>", re.IGNORECASE | re.DOTALL)
 
@@ -174,7 +175,7 @@ def get_users_by_field(call: Call, parameters: dict[str, Any]) -> list[dict[str,
     if column == "id":
         numbers = {int(value) for value in values}
         # Deleted users are found by id (`get-by-id-deleted`).
-        found: Iterable[User] = (call.site.users[key] for key in sorted(call.site.users) if key in numbers)
+        found: Iterable[User] = (call.site.users[key] for key in sorted(numbers) if key in call.site.users)
     else:
         found = call.site.matching(column, values)
     return [row for user in found if _allowed_by(call, user, column) and (row := visible(call, user))]
@@ -184,12 +185,8 @@ def _cleaned(call: Call, column: str, value: str) -> bool:
     """Whether the value takes part in the look-up; an unclean one fails the whole call."""
     if column == "id" and not re.match(r"-?\d+\Z", value):
         raise invalid_parameter("values: the value is not an integer")
-    if column == "username":
-        clean = php_trim(value).lower()
-        if not call.options.extendedusernamechars:
-            clean = re.sub(r"[^-.@_a-z0-9]", "", clean)
-        if clean != value:
-            raise invalid_parameter("values: the user name is not clean")
+    if column == "username" and _searched_username(call, value) != value:
+        raise invalid_parameter("values: the user name is not clean")
     if column == "email" and value != php_trim(value):
         raise invalid_parameter("values: blanks around the address")
     return value not in {"", "0"}
@@ -221,13 +218,27 @@ def get_users(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
             warnings.append({"item": key, "warningcode": "invalidfieldparameter", "message": message})
             continue
         used[key] = value
-    found = [user for user in call.site.living() if all(_meets(call, user, key, used[key]) for key in used)]
+    found = [user for user in _candidates(call, used) if all(_meets(call, user, key, used[key]) for key in used)]
     rows = [
         row
         for user in found
         if all(_allowed_by(call, user, key) for key in _shown(used)) and (row := visible(call, user))
     ]
     return {"users": rows, "warnings": warnings}
+
+
+def _candidates(call: Call, used: dict[str, str]) -> Iterable[User]:
+    if "idnumber" in used:
+        return call.site.matching("idnumber", [used["idnumber"]])
+    if "username" in used:
+        return call.site.matching("username", [_searched_username(call, used["username"])])
+    return call.site.living()
+
+
+def _searched_username(call: Call, value: str) -> str:
+    """A user name as get_users cleans it: folded and stripped, not refused (`get-users-by-username-uppercase`)."""
+    value = php_trim(value).lower()
+    return value if call.options.extendedusernamechars else re.sub(r"[^-.@_a-z0-9]", "", value)
 
 
 def _shown(used: dict[str, str]) -> set[str]:
@@ -240,12 +251,13 @@ def _meets(call: Call, user: User, key: str, value: str) -> bool:
     if key in _LIKE:
         return _like(value, escapes=key != "email").match(stored) is not None
     if key == "username":
-        value = php_trim(value).lower()
-        if not call.options.extendedusernamechars:
-            value = re.sub(r"[^-.@_a-z0-9]", "", value)
-    return user in call.site.matching(key, [value])
+        value = _searched_username(call, value)
+    if key in {"username", "idnumber"}:
+        return any(user.id == other.id for other in call.site.matching(key, [value]))
+    return stored == value
 
 
+@lru_cache(maxsize=256)
 def _like(pattern: str, *, escapes: bool) -> re.Pattern[str]:
     """SQL LIKE without case: `%` and `_` are wild. A backslash escapes in name criteria and finds nothing in e-mail
     ones (MariaDB page, correction to the ground truth)."""

@@ -18,7 +18,8 @@ from moodle_ws.simulator.errors import (
 from moodle_ws.simulator.flavours import Version
 from moodle_ws.simulator.options import Debug
 from moodle_ws.simulator.shapes import Shape, accept, release
-from moodle_ws.simulator.site import Site, Token, User
+from moodle_ws.simulator.site import Site, Token
+from moodle_ws.simulator.user_table import User
 
 _CONTROL = frozenset(
     {
