@@ -18,6 +18,8 @@ from tests.peers.conftest import TlsBridge, running_tls_bridge
 from tests.peers.programs import reserved_port, running_program
 from tests.peers.tls import Authority
 
+pytestmark = pytest.mark.xdist_group("phpcas")
+
 VERSIONS = ["CAS_VERSION_1_0", "CAS_VERSION_2_0", "CAS_VERSION_3_0", "SAML_VERSION_1_1"]
 WITH_ATTRIBUTES = ["CAS_VERSION_3_0", "SAML_VERSION_1_1"]
 
@@ -32,15 +34,15 @@ class Application:
 
     def person(self) -> Browser:
         """Ada's browser, not signed in."""
-        self.bridge.inner.add_account("ext.ada")
         return self.bridge.browser()
 
 
-@pytest.fixture
-def application(tmp_path: Path, authority: Authority) -> Iterator[Application]:
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Application]:
     php = require_program("PHP (php-cli)", "php")
     library = require("phpCAS (php-cas)", "/usr/share/php/CAS.php")
-    sessions, config = tmp_path / "sessions", tmp_path / "client.json"
+    folder = tmp_path_factory.mktemp("phpcas")
+    sessions, config = folder / "sessions", folder / "client.json"
     sessions.mkdir()
     script = Path(__file__).parent / "phpcas_application.php"
     with reserved_port() as port:
@@ -52,11 +54,11 @@ def application(tmp_path: Path, authority: Authority) -> Iterator[Application]:
             "attributes": {"mail": "mail", "displayName": "displayName", "profile": "affiliation"},
         }
         with (
-            running_tls_bridge(tmp_path, authority, services=[service, *SERVICES]) as bridge,
+            running_tls_bridge(folder, authority, services=[service, *SERVICES]) as bridge,
             running_program(
                 [php, "-S", f"127.0.0.1:{port}", script],
                 port=port,
-                folder=tmp_path,
+                folder=folder,
                 environment={"CAS_CLIENT_CONFIG": str(config)},
             ),
         ):
@@ -68,6 +70,7 @@ def application(tmp_path: Path, authority: Authority) -> Iterator[Application]:
                 "sessions": str(sessions),
             }
             config.write_text(json.dumps(settings), encoding="utf-8")
+            bridge.inner.add_account("ext.ada")
             yield Application(url, bridge, sessions)
 
 
@@ -122,7 +125,7 @@ def test_cas_18_phpcas_refuses_a_ticket_of_another_service(application: Applicat
     browser = application.person()
     browser.sign_in()
     stolen = browser.ticket(APP)
-    answer = application.bridge.browser().get(f"{application.url}/{version}/private?ticket={stolen}")
+    answer = application.person().get(f"{application.url}/{version}/private?ticket={stolen}")
     assert answer.status_code == 401
     assert "INVALID_TICKET" in application.bridge.inner.validate(stolen).text
 
@@ -138,7 +141,7 @@ def test_cas_11_single_logout_ends_the_session_in_phpcas(application: Applicatio
 
 
 def test_cas_11_single_logout_spares_other_peoples_sessions(application: Application) -> None:
-    leaving, staying = application.person(), application.bridge.browser()
+    leaving, staying = application.person(), application.person()
     enter(application, leaving, "CAS_VERSION_3_0")
     enter(application, staying, "CAS_VERSION_3_0")
     leaving.get(application.bridge.url + "/cas/logout")

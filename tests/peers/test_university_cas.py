@@ -19,6 +19,8 @@ from tests.peers.conftest import running_tls_bridge
 from tests.peers.django_projects import UniversityCas, running_university_cas
 from tests.peers.tls import Authority, tls_face
 
+pytestmark = pytest.mark.xdist_group("university-cas")
+
 CLAIRE = {
     "givenName": "Claire",
     "sn": "Martin",
