@@ -34,7 +34,7 @@ from moodle_ws.errors import (
     WebServiceDisabled,
     from_answer,
 )
-from moodle_ws.redaction import redact
+from moodle_ws.redaction import redact, without_secrets
 from moodle_ws.wire import Decoded, Form, Format, Parameter, Unreadable, decode, flatten
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class MoodleClient:
             )
         if isinstance(answer.value, dict) and "exception" in answer.value:
             raise self._refusal(function, answer)
-        return answer.value
+        return without_secrets(answer.value)
 
     def _refusal(self, function: str, answer: Decoded) -> MoodleError:
         error = from_answer(answer.value, function)

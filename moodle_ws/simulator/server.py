@@ -23,6 +23,8 @@ _ENDPOINT = "/webservice/rest/server.php"
 class SimulatedMoodle:
     """A Moodle made of recordings: its state in `site`, its faults in `faults`, its face in `wsgi_app`.
 
+    `calls` lists the web service functions asked for so far, in order, those that met a fault included.
+
     >>> moodle = SimulatedMoodle(SimulatorOptions(cas_url="http://127.0.0.1:8400/cas"))
     >>> with moodle.serve("127.0.0.1", 8401) as handle:
     ...     print(handle.url)
@@ -31,6 +33,7 @@ class SimulatedMoodle:
     def __init__(self, options: SimulatorOptions | None = None) -> None:
         self.site = Site(options or SimulatorOptions())
         self.faults = faults.Faults()
+        self.calls: list[str] = []
 
     def wsgi_app(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """The WSGI application: the web service endpoint and the pages."""
@@ -43,8 +46,9 @@ class SimulatedMoodle:
 
     def _web_service(self, request: Request) -> "Response | faults.Dropped":
         met = self.faults.of(request)
-        # Read the form before anything goes wrong, as PHP does: a client must have sent all of it.
-        request.get_data()
+        # The form is read before anything goes wrong, as PHP does: a client must have sent all of it.
+        form = webservice.read_form(self.site, request)
+        self.calls.append(str(form.get("wsfunction", "")))
         stands_in = faults.before(met)
         if stands_in is not None:
             return stands_in
@@ -52,7 +56,7 @@ class SimulatedMoodle:
             return faults.Dropped()
         if self.site.maintenance_cli or "maintenance" in met:
             return Response("<html><body>CLI maintenance</body></html>", 503, content_type="text/html; charset=utf-8")
-        response = faults.after(met, webservice.answer(self.site, request, spoil="invalidresponse" in met))
+        response = faults.after(met, webservice.answer(self.site, form, spoil="invalidresponse" in met))
         if "lost" in met:
             return faults.Dropped()
         return faults.Dropped(half_of=response) if "cut" in met else response

@@ -65,13 +65,12 @@ def functions(version: Version) -> dict[str, Function]:
     return {function.name: function for function in listed}
 
 
-def answer(site: Site, request: Request, *, spoil: bool = False) -> Response:
-    """Answers one call. Query string and body are read separately, each cut at `max_input_vars`, and the body wins.
+def answer(site: Site, form: dict[str, Any], *, spoil: bool = False) -> Response:
+    """Answers one call, given its form as PHP reads it.
 
     `spoil` does the work and then answers `invalidresponse`, as a weak password in an update does."""
     if not site.web_services_enabled:
         return Response("", 403, content_type="text/html; charset=utf-8")
-    form = _form(site, request)
     as_json = form.get("moodlewsrestformat") == "json"
     show_debug = site.options.debug >= Debug.NORMAL
     version = site.options.version
@@ -97,7 +96,8 @@ def as_this_version_says(error: WebServiceError, version: Version, *, debugging:
     return error
 
 
-def _form(site: Site, request: Request) -> dict[str, Any]:
+def read_form(site: Site, request: Request) -> dict[str, Any]:
+    """The form of a call. Query string and body are read separately, each cut at `max_input_vars`; the body wins."""
     limit = site.options.max_input_vars
     form = wire.parse_form(request.query_string, limit)
     if request.method == "POST":
