@@ -19,6 +19,7 @@ from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from external_accounts.proofs import cancel_pending
 from external_accounts.schema import Account, Address
 
 MOODLE_EMAIL_LENGTH = 100
@@ -45,12 +46,13 @@ def parse_address(text: str) -> EmailAddress:
     """
     try:
         parsed = validate_email(
-            text.strip(), check_deliverability=False, allow_smtputf8=False, globally_deliverable=False
+            text.strip(), check_deliverability=False, allow_smtputf8=False, globally_deliverable=False, strict=True
         )
     except EmailNotValidError as error:
         raise InvalidAddress(str(error)) from None
     email = f"{parsed.local_part}@{parsed.ascii_domain}"
-    if len(email) > MOODLE_EMAIL_LENGTH or "." not in (parsed.ascii_domain or ""):
+    host, dot, top = parsed.ascii_domain.rpartition(".")
+    if len(email) > MOODLE_EMAIL_LENGTH or not host or not dot or top.isdecimal():
         raise InvalidAddress("too long, or a domain without a dot")
     return EmailAddress(email=email, key=email.lower())
 
@@ -76,6 +78,8 @@ def set_primary_address(
     if current is not None:
         current.is_primary = False
         session.flush()
+        # What is under way was for the former address (LNK-04).
+        cancel_pending(session, account.id, now, address_id=current.id)
     row = next((known for known in account.addresses if known.email_key == address.key), None)
     if row is None:
         row = Address(email=address.email, email_key=address.key, role=role, created_at=now, confirmed_by="")

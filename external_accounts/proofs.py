@@ -263,13 +263,14 @@ def format_code(code: str) -> str:
     return f"{code[:4]}-{code[4:]}"
 
 
-def cancel_pending(session: Session, account_id: AccountId, now: datetime) -> None:
-    """End every pending proof of an account (I10)."""
-    session.execute(
-        update(Proof)
-        .where(Proof.account_id == account_id, Proof.claimed_at.is_(None), Proof.cancelled_at.is_(None))
-        .values(cancelled_at=now)
+def cancel_pending(session: Session, account_id: AccountId, now: datetime, *, address_id: int | None = None) -> None:
+    """End every pending proof of an account (I10), or those that were made for one of its addresses."""
+    pending = update(Proof).where(
+        Proof.account_id == account_id, Proof.claimed_at.is_(None), Proof.cancelled_at.is_(None)
     )
+    if address_id is not None:
+        pending = pending.where(Proof.address_id == address_id)
+    session.execute(pending.values(cancelled_at=now))
 
 
 def _claim(
