@@ -7,7 +7,7 @@ import html
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 _HIDDEN = re.compile(rb'<input\b[^>]*type="hidden"[^>]*>', re.IGNORECASE)
@@ -263,3 +263,8 @@ async def measure_race(target: Target, count: int, parallel: int) -> tuple[int, 
         more += accepted > 1
         never += accepted == 0
     return more, never
+
+
+def replace_login(target: Target, path: str) -> Target:
+    """The same server, its page taken at another path."""
+    return replace(target, login=path)

@@ -122,6 +122,9 @@ host = "127.0.0.1"
 sender = "noreply@univ.example"
 [throttle]
 campus_prefixes = ["127.0.0.0/8"]
+[[upstreams]]
+issuer = "sel"
+cas_url = "https://cas.univ.example/cas"
 [[services]]
 name = "moodle"
 label = {{ fr = "Moodle", en = "Moodle" }}

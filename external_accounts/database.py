@@ -13,6 +13,7 @@ deadlocking on an upgrade. PostgreSQL runs the same code.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from typing import Any, ClassVar
 from sqlalchemy import BigInteger, DateTime, Engine, Integer, MetaData, create_engine, event
 from sqlalchemy.engine import Connection, Dialect, make_url
 from sqlalchemy.engine.interfaces import BindTyping
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
@@ -84,6 +86,7 @@ class Database:
         else:
             options["pool_pre_ping"] = True
         self.engine: Engine = create_engine(self.url, **options)
+        self._writing = threading.Lock()
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
@@ -95,8 +98,23 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """A write transaction: commits at the end of the block, rolls back on an exception."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with self._turn_to_write(), Session(self.engine, expire_on_commit=False) as session, session.begin():
             yield session
+
+    @contextmanager
+    def _turn_to_write(self) -> Iterator[None]:
+        """SQLite: the threads of this process take turns here, woken one by one, instead of in SQLite's busy handler,
+        which sleeps in growing steps and lets the unlucky starve. Between processes that handler decides."""
+        if not self.is_sqlite:
+            yield
+            return
+        # Past the time-out the database itself says what is wrong.
+        mine = self._writing.acquire(timeout=SQLITE_BUSY_TIMEOUT_SECONDS)
+        try:
+            yield
+        finally:
+            if mine:
+                self._writing.release()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -108,17 +126,30 @@ class Database:
             yield session
 
     @contextmanager
-    def driver(self) -> Iterator[PoolProxiedConnection]:
-        """The driver's own connection from the pool, for `Prepared`. Commits at the end, rolls back on an exception."""
-        connection = self.engine.raw_connection()
-        try:
+    def driver_for_writing(self) -> Iterator[PoolProxiedConnection]:
+        """As `driver`, for a statement that writes."""
+        with self._turn_to_write(), self.driver() as connection:
             yield connection
-            connection.commit()
-        except BaseException:
-            connection.rollback()
-            raise
-        finally:
-            connection.close()
+
+    @contextmanager
+    def driver(self) -> Iterator[PoolProxiedConnection]:
+        """The driver's own connection from the pool, for `Prepared`. Commits at the end, rolls back on an exception.
+
+        Raises:
+            SQLAlchemyError: whatever the driver raises, under SQLAlchemy's name for it.
+        """
+        try:
+            connection = self.engine.raw_connection()
+            try:
+                yield connection
+                connection.commit()
+            except BaseException:
+                connection.rollback()
+                raise
+            finally:
+                connection.close()
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            raise _known_error(error, self.engine.dialect) from error
 
     def close(self) -> None:
         self.engine.dispose()
@@ -128,7 +159,8 @@ def _configure_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own transaction control would begin lazily and deferred; _begin_sqlite does it explicitly.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+    # A small page cache for each of many connections: the file is in the system's cache anyway.
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY", "cache_size=-400"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -173,6 +205,8 @@ class Prepared:
         try:
             cursor.execute(sql, values)
             return cursor.fetchall() if cursor.description else ()
+        except dialect.loaded_dbapi.Error as error:
+            raise _known_error(error, dialect) from error
         finally:
             cursor.close()
 
@@ -182,6 +216,11 @@ class Prepared:
         constants = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
         self._compiled[dialect.name] = str(compiled), constants
         return self._compiled[dialect.name]
+
+
+def _known_error(error: Exception, dialect: Dialect) -> BaseException:
+    """A driver's error as SQLAlchemy's, which callers catch: this module goes past the place where it is translated."""
+    return DBAPIError.instance(None, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect)
 
 
 def _named_dialect(dialect: Dialect) -> Dialect:

@@ -76,7 +76,7 @@ _INSERT = Prepared(
 def issue(database: Database, issued: Issued, *, now: datetime, lifetime: timedelta) -> str:
     """Store a new ticket and return its text: the only time it exists here in clear before it is spent."""
     ticket = new_ticket(SERVICE_TICKET if issued.proxies is None else PROXY_TICKET)
-    with database.driver() as connection:
+    with database.driver_for_writing() as connection:
         _INSERT.run(
             connection,
             database,
@@ -165,7 +165,7 @@ class SessionContext:
 
 def claim(database: Database, ticket: str, *, now: datetime) -> ClaimedTicket | None:
     """Spend the ticket. None when there is no such ticket or it was claimed before: the two are not told apart."""
-    with database.driver() as connection:
+    with database.driver_for_writing() as connection:
         rows = _CLAIM.run(connection, database, {"ticket_hash": ticket_hash(ticket), "ticket": ticket, "now": now})
     if not rows:
         return None
@@ -202,7 +202,7 @@ _NOT_VALIDATED = Prepared(
 
 def forget_for_logout(database: Database, ticket: str) -> None:
     """The claimed ticket was refused after all: its service has no session to be told about."""
-    with database.driver() as connection:
+    with database.driver_for_writing() as connection:
         _NOT_VALIDATED.run(connection, database, {"ticket_hash": ticket_hash(ticket)})
 
 
@@ -225,7 +225,7 @@ def store_grant(
     database: Database, grant: str, claimed: ClaimedTicket, *, callbacks: Sequence[str], expires_at: datetime
 ) -> None:
     """Store a proxy-granting ticket that its service has already received."""
-    with database.driver() as connection:
+    with database.driver_for_writing() as connection:
         _INSERT_GRANT.run(
             connection,
             database,
