@@ -11,6 +11,7 @@ from lms_bridge.i18n import gettext as _
 from lms_bridge.selfservice.confirm import registered_service
 from lms_bridge.settings.sections import text_in
 from lms_bridge.signin.doors import onward_query
+from lms_bridge.web import headers
 from lms_bridge.web.request import current, origin, parameter, runtime
 
 pages = Blueprint("charter", __name__, url_prefix="/account/charter")
@@ -43,6 +44,7 @@ def _page(service: str | None, *, error: str | None) -> str:
     charter = runtime().settings.charter
     if charter is None:
         abort(404)
+    headers.form_leads_on()
     return render_template(
         "charter.html",
         charter_title=text_in(charter.title, current_locale()),

@@ -36,6 +36,7 @@ from lms_bridge.i18n import current_locale, format_deadline, ngettext
 from lms_bridge.i18n import gettext as _
 from lms_bridge.settings.sections import Service, text_in
 from lms_bridge.signin.doors import onward_query
+from lms_bridge.web import headers
 from lms_bridge.web.request import current, origin, parameter, runtime, wake_jobs
 
 pages = Blueprint("confirm", __name__, url_prefix="/account/confirm")
@@ -48,7 +49,12 @@ def address_form() -> ResponseReturnValue:
     service = registered_service(parameter("service"))
     if person is None or person.facts.email is not None:
         return redirect(f"/cas/login{onward_query(service)}" if service else "/", 303)
-    return render_template("confirm/address.html", action="/account/confirm", service=service, email="", error=None)
+    return _address_form(service)
+
+
+def _address_form(service: str | None, *, email: str = "", error: str | None = None) -> str:
+    headers.form_leads_on()
+    return render_template("confirm/address.html", action="/account/confirm", service=service, email=email, error=error)
 
 
 @pages.post("")
@@ -69,10 +75,7 @@ def ask() -> ResponseReturnValue:
                 parsed = parse_address(typed)
             except InvalidAddress:
                 error = _("This is not an e-mail address we can write to. It looks like name@example.org.")
-                page = render_template(
-                    "confirm/address.html", action="/account/confirm", service=service, email=typed[:254], error=error
-                )
-                return page, 422
+                return _address_form(service, email=typed[:254], error=error), 422
             address = set_primary_address(session, account, parsed, role="contact", now=now)
         if address.confirmed_at is not None:
             return redirect(f"/cas/login{onward_query(service)}" if service else "/", 303)

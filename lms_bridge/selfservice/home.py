@@ -20,7 +20,7 @@ from lms_bridge.signin import sessions
 from lms_bridge.signin.passage import Destination
 from lms_bridge.signin.sessions import CurrentSession
 from lms_bridge.signin.upstream import logout_url
-from lms_bridge.web import cookies
+from lms_bridge.web import cookies, headers
 from lms_bridge.web.obstacles import explain
 from lms_bridge.web.request import current, origin, runtime, wake_jobs
 
@@ -32,6 +32,7 @@ def home() -> ResponseReturnValue:
     person = current()
     if person is None:
         return show_doors(Destination())
+    headers.form_leads_on()
     bridge = runtime()
     locale = current_locale()
     facts = person.facts
@@ -78,6 +79,7 @@ def sign_out_form() -> ResponseReturnValue:
     person = current()
     if person is None:
         return redirect("/", 303)
+    headers.form_leads_on()  # by way of the university's CAS
     bridge = runtime()
     with bridge.database.read() as session:
         names = session.scalars(

@@ -110,6 +110,7 @@ def _explain_loop(service: Service) -> ResponseReturnValue:
 
 def show_obstacles(person: CurrentSession, destination: Destination, decision: Decision) -> ResponseReturnValue:
     """What stands between this person and the service, and the one next step."""
+    headers.form_leads_on()  # what stood in the way may be gone by the time the button is pressed
     bridge = runtime()
     locale = current_locale()
     explanation = explain(
