@@ -14,6 +14,7 @@ import requests
 from external_accounts.database import Database
 from external_accounts.keys import Keys
 from external_accounts.passwords import PasswordHashing
+from lms_bridge.cas import outbound
 from lms_bridge.cas.services import ServiceRegistry
 from lms_bridge.cas.validation import Validator
 from lms_bridge.settings import Settings
@@ -54,9 +55,7 @@ def build_runtime(settings: Settings, *, clock: Clock = utc_now, workers: int = 
     """Put the parts together. `workers` is the number of processes that share this machine's cores."""
     database = Database(settings.database_url)
     registry = ServiceRegistry(settings.services, site_urls={site.name: site.url for site in settings.sites})
-    http = requests.Session()
-    http.headers["User-Agent"] = "LMS-Bridge"
-    http.trust_env = False
+    http = outbound.session()
     return Runtime(
         settings=settings,
         database=database,

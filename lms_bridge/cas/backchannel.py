@@ -116,15 +116,16 @@ class BackChannel:
         )
 
     def _saml(self, environ: WSGIEnvironment) -> Answer:
+        parameters: Parameters
         try:
-            target = "".join(value for name, value in parse_query(environ.get("QUERY_STRING", "")) if name == "TARGET")
+            parameters = parse_query(environ.get("QUERY_STRING", ""))
             length = int(environ.get("CONTENT_LENGTH") or 0)
         except ValueError:
-            target, length = "", 0
+            parameters, length = [], 0
         if length > MAX_BODY:
             return Answer(b"too long\n", "text/plain; charset=utf-8", 413)
         ticket, request_id = read_saml_request(environ["wsgi.input"].read(length)) if length > 0 else ("", "")
-        return self._validator.saml_validate(target, ticket, request_id)
+        return self._validator.saml_validate(parameters, ticket, request_id)
 
 
 def read_saml_request(body: bytes) -> tuple[str, str]:

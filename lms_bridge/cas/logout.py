@@ -17,6 +17,7 @@ from sqlalchemy import select, update
 
 from external_accounts.database import Database
 from external_accounts.schema import Account
+from lms_bridge.cas import outbound
 from lms_bridge.cas.responses import logout_request
 from lms_bridge.cas.services import ServiceRefused, ServiceRegistry
 from lms_bridge.schema import Ticket
@@ -96,15 +97,11 @@ def _send(message: Message, registry: ServiceRegistry, http: requests.Session, n
         return True  # no longer registered: never talk to it again (SES-05)
     try:
         # `logoutRequest` is the first and only field: mod_auth_cas looks at the beginning of the body.
-        answer = http.post(
-            message.service,
-            data={"logoutRequest": logout_request(message.ticket, message.user, now)},
-            timeout=TIMEOUT,
-            allow_redirects=False,
-        )
-    except requests.RequestException as error:
+        form = {"logoutRequest": logout_request(message.ticket, message.user, now)}
+        status = outbound.call(http, "POST", message.service, data=form, timeout=TIMEOUT)
+    except (requests.RequestException, ValueError) as error:
         log.info("cas.logout", outcome="unreachable", service=message.service_name, error=type(error).__name__)
         return False
     # Moodle answers a redirect and ignores the message (ground truth §7): being told is all a service can be asked.
-    log.info("cas.logout", outcome="told", service=message.service_name, status=answer.status_code)
-    return answer.status_code < 500
+    log.info("cas.logout", outcome="told", service=message.service_name, status=status)
+    return status < 500

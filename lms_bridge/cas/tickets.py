@@ -196,7 +196,12 @@ def session_context(database: Database, session_id: int, *, site: str | None, no
 
 
 _NOT_VALIDATED = Prepared(
-    lambda: update(Ticket).where(Ticket.hash == bindparam("ticket_hash")).values(validated=False, spent_ticket=None)
+    # The session may have ended between the claim and here, and have queued a message already.
+    lambda: (
+        update(Ticket)
+        .where(Ticket.hash == bindparam("ticket_hash"))
+        .values(validated=False, spent_ticket=None, logout_state=None)
+    )
 )
 
 

@@ -9,7 +9,8 @@ The gate is asked once more here (I1): between issue and validation somebody may
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -21,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from external_accounts.accounts import USERNAME_PATTERN, release
 from external_accounts.database import Database
 from lms_bridge import gate
-from lms_bridge.cas import responses, tickets
+from lms_bridge.cas import outbound, responses, tickets
 from lms_bridge.cas.responses import Answer, FailureCode, Success, ValidationFailure
 from lms_bridge.cas.services import ServiceRefused, ServiceRegistry
 from lms_bridge.cas.tickets import ClaimedTicket, SessionContext
@@ -31,7 +32,7 @@ from lms_bridge.settings.sections import Service
 log = structlog.get_logger(__name__)
 
 Parameters = Sequence[tuple[str, str]]
-CALLBACK_TIMEOUT = (1.0, 1.0)
+CALLBACK_TIMEOUT = (0.8, 0.8)
 """Seconds to connect and to answer: validation as a whole answers within 2 s."""
 _TICKET = re.compile(r"(ST|PT)-[A-Za-z0-9-]{1,250}")
 
@@ -75,13 +76,16 @@ class Validator:
             return responses.plain_no()
         return responses.plain_yes(success.user)
 
-    def saml_validate(self, target: str, ticket: str, request_id: str) -> Answer:
-        """`/samlValidate` (SAML 1.1), after its envelope was read."""
+    def saml_validate(self, parameters: Parameters, ticket: str, request_id: str) -> Answer:
+        """`/samlValidate` (SAML 1.1), after its envelope was read. `TARGET` is the service; phpCAS may add `renew`."""
         now = self.clock()
+        target = ""
         try:
-            if not target or not ticket:
-                raise ValidationFailure(FailureCode.INVALID_REQUEST, "TARGET and AssertionArtifact are required")
-            success = self._validate(Request(target, ticket, renew=False, proxy_callback=None), accept_proxy=False)
+            target = _once(parameters, "TARGET")
+            if not ticket:
+                raise ValidationFailure(FailureCode.INVALID_REQUEST, "an AssertionArtifact is required, once")
+            asked = Request(target, ticket, renew=is_set(parameters, "renew"), proxy_callback=None)
+            success = self._validate(asked, accept_proxy=False)
         except ValidationFailure as failure:
             return responses.saml_failure(failure, service=target, request_id=request_id, now=now)
         return responses.saml_success(
@@ -93,7 +97,9 @@ class Validator:
         as_json = False
         try:
             as_json = read_format(parameters)
-            ticket = self._proxy_ticket(_once(parameters, "pgt"), _once(parameters, "targetService"))
+            grant, target = _once(parameters, "pgt"), _once(parameters, "targetService")
+            with _database_trouble():
+                ticket = self._proxy_ticket(grant, target)
         except ValidationFailure as failure:
             return responses.proxy_failure_json(failure) if as_json else responses.proxy_failure(failure)
         return responses.proxy_success_json(ticket) if as_json else responses.proxy_success(ticket)
@@ -102,7 +108,7 @@ class Validator:
         now = self.clock()
         if not _TICKET.fullmatch(request.ticket):
             raise ValidationFailure(FailureCode.INVALID_TICKET, "this is not a ticket of this server")
-        try:
+        with _database_trouble():
             claimed = tickets.claim(self.database, request.ticket, now=now)
             if claimed is None:
                 raise ValidationFailure(FailureCode.INVALID_TICKET, "the ticket is unknown or was used before")
@@ -111,9 +117,6 @@ class Validator:
             except ValidationFailure:
                 tickets.forget_for_logout(self.database, request.ticket)
                 raise
-        except SQLAlchemyError as error:
-            log.error("cas.validate", outcome="database", error=type(error).__name__)
-            raise ValidationFailure(FailureCode.INTERNAL_ERROR, "the ticket cannot be checked at the moment") from None
 
     def _accept(self, request: Request, claimed: ClaimedTicket, now: datetime, *, accept_proxy: bool) -> Success:
         if claimed.is_proxy and not accept_proxy:
@@ -162,13 +165,13 @@ class Validator:
             raise ValidationFailure(FailureCode.UNAUTHORIZED_SERVICE_PROXY, "the service may not act as a proxy")
         grant, iou = tickets.new_ticket(tickets.PROXY_GRANT), tickets.new_ticket(tickets.PROXY_GRANT_IOU)
         try:
-            answer = self.http.get(
-                callback, params={"pgtId": grant, "pgtIou": iou}, timeout=CALLBACK_TIMEOUT, allow_redirects=False
+            status = outbound.call(
+                self.http, "GET", callback, params={"pgtId": grant, "pgtIou": iou}, timeout=CALLBACK_TIMEOUT
             )
         except requests.RequestException as error:
             log.info("cas.proxy_callback", outcome="unreachable", service=service.name, error=type(error).__name__)
             raise ValidationFailure(FailureCode.INVALID_PROXY_CALLBACK, "the proxy callback did not answer") from None
-        if answer.status_code != 200:
+        if status != 200:
             raise ValidationFailure(FailureCode.INVALID_PROXY_CALLBACK, "the proxy callback did not accept the ticket")
         tickets.store_grant(
             self.database,
@@ -202,6 +205,16 @@ class Validator:
             now=now,
             lifetime=timedelta(seconds=self.settings.ticket_seconds),
         )
+
+
+@contextmanager
+def _database_trouble() -> Iterator[None]:
+    """A database in trouble is INTERNAL_ERROR to an application, never a page (CAS-17)."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        log.error("cas.validate", outcome="database", error=type(error).__name__)
+        raise ValidationFailure(FailureCode.INTERNAL_ERROR, "tickets cannot be checked at the moment") from None
 
 
 def released(service: Service, context: SessionContext) -> Mapping[str, object]:

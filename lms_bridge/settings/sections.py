@@ -13,8 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
-RELEASABLE_NEVER = frozenset({"user", "proxies", "proxy", "authenticationFailure"})
-"""Moodle's CAS client takes the first element of such a name wherever it stands (ground truth §7)."""
+RELEASABLE_NEVER = frozenset(
+    {
+        *("user", "proxies", "proxy", "proxyGrantingTicket", "authenticationFailure", "authenticationSuccess"),
+        *("attributes", "authenticationDate", "longTermAuthenticationRequestTokenUsed", "isFromNewLogin"),
+    }
+)
+"""Names of the protocol's own. Moodle's CAS client takes the first element of such a name wherever it stands (ground
+truth §7), and an application would read a university's attribute for what CAS itself says."""
 
 Label = dict[Literal["fr", "en"], str]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
@@ -194,7 +200,7 @@ class Service(Section):
     def _no_dangerous_names(cls, value: dict[str, str]) -> dict[str, str]:
         for name in value.values():
             if name in RELEASABLE_NEVER:
-                raise ValueError(f"`{name}` cannot be released: Moodle would take it for the person signing in")
+                raise ValueError(f"`{name}` cannot be released: applications would take it for CAS's own word")
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name):
                 raise ValueError(f"`{name}` cannot be an XML element name")
         return value
