@@ -1,0 +1,183 @@
+"""A bridge with a Moodle, a SEL and a mailbox, all in this process, for pages that a demo cannot show at will.
+
+The settings ask for more than the demo's (a charter, an application for staff only, one that keeps no session), and the
+world can be arranged: the clock moves, Moodle closes, accounts change.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from werkzeug import Response
+
+from external_accounts.schema import Account, Address
+from lms_bridge.demo.mail_sink import Mail, MailSink
+from lms_bridge.demo.sel import SelDirectory, SelUser, SimulatedSel
+from lms_bridge.demo.server import LoopbackServer
+from moodle_ws.simulator import SimulatedMoodle, SimulatorOptions
+from tests.bridge_under_test import BridgeUnderTest, Clock, running_bridge
+
+"""An application that keeps no session: tests answer for it in the browser."""
+SEL_USER = SelUser(
+    "tmartin",
+    "teacher-demo-1",
+    {
+        "mail": "theo.martin@univ.example",
+        "givenName": "Théo",
+        "sn": "Martin",
+        "displayName": "Théo Martin",
+        "eduPersonAffiliation": ["faculty", "member"],
+    },
+)
+
+
+@dataclass
+class Stage:
+    """The running world and what tests arrange in it."""
+
+    bridge: BridgeUnderTest
+    moodle: SimulatedMoodle
+    moodle_url: str
+    sel: SimulatedSel
+    mails: MailSink
+    apps: str
+    """Where three plain applications answer, none of which keeps a session."""
+
+    @property
+    def url(self) -> str:
+        return self.bridge.url
+
+    @property
+    def updago(self) -> str:
+        """The service that Moodle names."""
+        return f"{self.moodle_url}/login/index.php"
+
+    @property
+    def agenda(self) -> str:
+        """An application open to everybody."""
+        return f"{self.apps}/agenda"
+
+    @property
+    def library(self) -> str:
+        """An application that asks for the charter."""
+        return f"{self.apps}/library"
+
+    @property
+    def intranet(self) -> str:
+        """An application for staff only."""
+        return f"{self.apps}/intranet"
+
+    def at(self, path: str, **query: str) -> str:
+        return f"{self.url}{path}" + (f"?{urlencode(query)}" if query else "")
+
+    def account(self, username: str, *, confirmed: bool = True, **changes: Any) -> str:
+        """A local account with `PASSWORD`, changed as asked for; returns its user name."""
+        account_id = self.bridge.add_account(username, confirmed=confirmed)
+        if changes:
+            with self.bridge.runtime.database.begin() as session:
+                account = session.get_one(Account, account_id)
+                for name, value in changes.items():
+                    setattr(account, name, value)
+        return username
+
+    def forget_address(self, username: str) -> None:
+        """Take the account's address away, as an import without addresses would leave it."""
+        with self.bridge.runtime.database.begin() as session:
+            account = session.query(Account).filter_by(username=username).one()
+            session.query(Address).filter_by(account_id=account.id).delete()
+
+    def confirm(self, username: str) -> None:
+        """Confirm the account's address, as if on another device."""
+        with self.bridge.runtime.database.begin() as session:
+            self.bridge.confirm(session, session.query(Account).filter_by(username=username).one())
+
+    def mails_to(self, name: str) -> list[Mail]:
+        """The messages to `name`@mail.example, once the jobs have had their turn."""
+        self.bridge.runner.run_once()
+        return [mail for mail in self.mails.mails() if mail.to == f"{name}@mail.example"]
+
+    def link_mailed_to(self, name: str) -> str:
+        """The link of the last of them."""
+        text = self.mails_to(name)[-1].text
+        found = re.search(r"http://\S+/account/confirm/\S+", text)
+        assert found, text
+        return found.group(0)
+
+
+@contextmanager
+def raised_stage(folder: Path) -> Iterator[Stage]:
+    """Everything on free ports of loopback; nothing is left behind."""
+    with ExitStack() as stack:
+        mails = MailSink(Clock())
+        stack.callback(mails.stop)
+        mails.start()
+        # The ports must be known before the settings, and the settings before the applications.
+        late: dict[str, Any] = {}
+        sel_server = LoopbackServer(lambda environ, start: late["sel"](environ, start), 0)  # noqa: PLW0108
+        moodle_server = LoopbackServer(lambda environ, start: late["moodle"](environ, start), 0)  # noqa: PLW0108
+        apps = LoopbackServer(Response("<title>Application</title>", mimetype="text/html"), 0)
+        for server in (sel_server, moodle_server, apps):
+            stack.callback(server.stop)
+        directory = SelDirectory()
+        directory.add(SEL_USER)
+        sel = SimulatedSel(directory, sel_server.url)
+        late["sel"] = sel.wsgi_app
+        settings = _settings(sel_server.url, moodle_server.url, apps.url, mails.port)
+        bridge = stack.enter_context(running_bridge(folder, **settings))
+        moodle = SimulatedMoodle(SimulatorOptions(url=moodle_server.url, cas_url=f"{bridge.url}/cas", multiauth=False))
+        late["moodle"] = moodle.wsgi_app
+        for server in (sel_server, moodle_server, apps):
+            server.start()
+        yield Stage(bridge, moodle, moodle_server.url, sel, mails, apps.url)
+
+
+def _settings(sel: str, moodle: str, apps: str, smtp_port: int) -> dict[str, Any]:
+    return {
+        "institution": {
+            "name": "Université de démonstration",
+            "short_name": "Univ. Démo",
+            "help_email": "assistance@univ-demo.example",
+            "help_phone": "+33 5 00 00 00 00",
+        },
+        "mail": {"host": "127.0.0.1", "port": smtp_port, "security": "none", "sender": "noreply@univ.example"},
+        "charter": {"version": "2026-09", "url": "https://univ.example/charte"},
+        "profiles": [
+            {"name": "staff", "label": {"fr": "Personnel", "en": "Staff"}},
+            {"name": "learner", "label": {"fr": "Apprenant·e extérieur·e", "en": "External learner"}},
+        ],
+        "upstreams": [{"issuer": "sel", "cas_url": f"{sel}/cas", "trusted_domains": ["univ.example"]}],
+        "sites": [{"name": "updago", "url": moodle, "token": SimulatorOptions().token}],
+        "services": [
+            {
+                "name": "updago",
+                "label": {"fr": "UPdago", "en": "UPdago"},
+                "url": f"{moodle}/login/index.php",
+                "anonymous_url": f"{moodle}/course/view.php?id=4",
+                "site": "updago",
+            },
+            {
+                "name": "chartered",
+                "label": {"fr": "Bibliothèque numérique", "en": "Digital library"},
+                "url": f"{apps}/library",
+                "charter": True,
+            },
+            {
+                "name": "staff",
+                "label": {"fr": "Intranet", "en": "Intranet"},
+                "url": f"{apps}/intranet",
+                "profiles": ["staff"],
+            },
+            {
+                "name": "agenda",
+                "label": {"fr": "Agenda", "en": "Calendar"},
+                "url": f"{apps}/agenda",
+                "gated": False,
+            },
+        ],
+    }
