@@ -182,7 +182,8 @@ class SimulatedSel:
             status,
             action="/cas/login" + (f"?{urlencode(kept)}" if kept else ""),
             lt=self._sessions.issue_form(),
-            service=service,
+            # People recognise a place; what an application carries along in its query means nothing to them.
+            place=(service or "").partition("?")[0],
             renew=renew,
             trouble=trouble,
             username=request.form.get("username", "")[:100],
