@@ -88,6 +88,11 @@ def refused(mail: OutboxMail, error: str, *, permanent: bool, now: datetime) -> 
         mail.due_at = now + pause
 
 
+def put_back(mail: OutboxMail, now: datetime) -> None:
+    """The mail was taken but not tried: it comes again soon, and the try is not counted."""
+    mail.leased_until, mail.attempts, mail.due_at = None, mail.attempts - 1, now + FIRST_RETRY
+
+
 def withdrawn(mail: OutboxMail, reason: str) -> None:
     """The mail would be of no use any more: what it offers is used, cancelled or over."""
     mail.state, mail.leased_until, mail.last_error = "expired", None, reason

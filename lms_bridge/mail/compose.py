@@ -99,9 +99,10 @@ def _message(settings: Settings, mail: OutboxMail, context: Mapping[str, Any]) -
     # Out-of-office replies must not answer a machine, nor a vacation notice reach the help desk.
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
-    message["Content-Language"] = mail.locale
     message.set_content(text.strip() + "\n")
     message.add_alternative(css_inline.inline(html, load_remote_stylesheets=False), subtype="html")
+    # Last: `Content-*` headers that are there earlier move into the first part, where no mail program looks.
+    message["Content-Language"] = mail.locale
     return message
 
 

@@ -33,18 +33,24 @@ def deliver_due(runtime: Runtime, *, now: datetime) -> int:
         ids = [mail.id for mail in outbox.lease_due(session, now=now, limit=BATCH)]
     if not ids:
         return 0
+    left = list(ids)
+    connected = False
     try:
         with _connection(runtime.settings.mail) as smtp:
-            for mail_id in ids:
-                _deliver(runtime, smtp, mail_id, now)
+            connected = True
+            while left:
+                _deliver(runtime, smtp, left[0], now)
+                left.pop(0)
     except (OSError, smtplib.SMTPException) as error:
-        # The server as a whole: every mail that is still ours waits for the next try.
         log.warning("mail.delivery", outcome="server", error=type(error).__name__)
         with database.begin() as session:
-            for mail_id in ids:
-                mail = session.get_one(OutboxMail, mail_id)
+            for mail in (session.get_one(OutboxMail, mail_id) for mail_id in left):
                 if mail.state == "pending" and mail.leased_until is not None:
-                    outbox.refused(mail, _describe(error), permanent=False, now=now)
+                    # What the server hung up on may be the cause: only the mails behind it are none the worse for it.
+                    if connected and mail.id != left[0]:
+                        outbox.put_back(mail, now)
+                    else:
+                        outbox.refused(mail, _describe(error), permanent=False, now=now)
     return len(ids)
 
 
@@ -58,19 +64,28 @@ def _deliver(runtime: Runtime, smtp: smtplib.SMTP, mail_id: int, now: datetime) 
         except NothingToSay as reason:
             outbox.withdrawn(mail, str(reason))
             return
+        except Exception as error:  # one mail that cannot be written must not hold up the others
+            log.exception("mail.compose", template=mail.template, mail=mail_id)
+            outbox.refused(mail, f"cannot be written: {type(error).__name__}", permanent=False, now=now)
+            return
     # No transaction is open while the network is waited for.
-    error: smtplib.SMTPResponseException | smtplib.SMTPRecipientsRefused | None = None
+    refusal: Exception | None = None
     try:
         smtp.send_message(message, from_addr=runtime.settings.mail.sender, to_addrs=[recipient])
-    except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused, smtplib.SMTPDataError) as refusal:
-        error = refusal
+    except (
+        smtplib.SMTPRecipientsRefused,
+        smtplib.SMTPSenderRefused,
+        smtplib.SMTPDataError,
+        smtplib.SMTPNotSupportedError,
+    ) as error:
+        refusal = error
     with database.begin() as session:
         mail = session.get_one(OutboxMail, mail_id)
-        if error is None:
+        if refusal is None:
             outbox.delivered(mail, now)
         else:
-            outbox.refused(mail, _describe(error), permanent=_is_permanent(error), now=now)
-    outcome = "sent" if error is None else "refused"
+            outbox.refused(mail, _describe(refusal), permanent=_is_permanent(refusal), now=now)
+    outcome = "sent" if refusal is None else "refused"
     log.info("mail.delivery", outcome=outcome, template=mail.template, mail=mail_id, attempts=mail.attempts)
 
 
