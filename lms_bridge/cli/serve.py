@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from lms_bridge.jobs.runner import Runner
 from lms_bridge.ops import logs
 from lms_bridge.runtime import build_runtime
 from lms_bridge.settings import Settings
+
+_M_ARENA_MAX = -8  # <malloc.h>
 
 THREADS = 16
 """A worker. People who wait for a password hash or for Moodle hold a thread; validations must still find one."""
@@ -88,6 +92,7 @@ class _Server(BaseApplication):
                 config.set(name, value)
 
     def load(self) -> Any:
+        _use_one_arena()
         logs.configure(self._settings.log_level, self._settings.log_format)
         runtime = build_runtime(self._settings, workers=self._workers)
         app = create_app(runtime)
@@ -96,6 +101,13 @@ class _Server(BaseApplication):
             app.extensions["lms_bridge_runner"] = runner
             runner.start()
         return app
+
+
+def _use_one_arena() -> None:
+    """Have glibc serve all threads from one heap: only there can a hash's 19 MiB be given back when it is over (see
+    `PasswordHashing.give_memory_back`). Python's own allocator stands in front of it, so nobody waits for it."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def _stop_worker(_server: Any, worker: Any) -> None:
