@@ -164,12 +164,13 @@ class MoodleClient:
             failure = Unavailable("time-out while connecting", function=function)
         except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError):
             failure = (Unavailable if read else AnswerLost)("time-out while waiting for the answer", function=function)
-        except (requests.ConnectionError, urllib3.exceptions.HTTPError, OSError) as error:
-            failure = _connection_failure(error, function, read=read)
-        except requests.RequestException as error:
-            failure = UnreadableAnswer(type(error).__name__, function=function)
+        except urllib3.exceptions.DecodeError:
+            failure = UnreadableAnswer("the answer's compression is broken", function=function)
         except _TooMuch:
             failure = UnreadableAnswer("the answer is larger than any of Moodle's", function=function)
+        # Everything of requests is an OSError, as is a connection that breaks while the answer is read.
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            failure = _connection_failure(error, function, read=read)
         raise failure
 
     def _read(self, response: requests.Response) -> bytes:

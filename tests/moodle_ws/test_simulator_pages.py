@@ -7,7 +7,7 @@ import pytest
 import requests
 from lxml import html
 
-from moodle_ws import MoodleClient, NewUser, UserUpdate
+from moodle_ws import MoodleClient, NewUser, Refused, UserUpdate
 from moodle_ws.simulator import SimulatedMoodle, UserKeySettings
 
 Serve = Callable[..., SimulatedMoodle]
@@ -176,3 +176,61 @@ def test_a_userkey_opens_a_session_once(
     assert whoami(browser, simulated) == "anne"
     assert browser.get(address, timeout=5).status_code == 404
     assert whoami(browser, simulated) is None
+
+
+def test_an_unconfirmed_person_is_told_so(moodle: SimulatedMoodle, browser: requests.Session, learner: str) -> None:
+    user = moodle.site.user(learner)
+    assert user is not None
+    user.confirmed = False
+    assert "doit être confirmé" in sign_in(browser, moodle, learner, "Abc!23456").text
+    assert whoami(browser, moodle) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "held_at"),
+    [({"email": ""}, "/user/edit.php"), ({"preferences": {"auth_forcepasswordchange": "1"}}, "/my/")],
+)
+def test_somebody_who_owes_moodle_something_is_held(
+    moodle: SimulatedMoodle, browser: requests.Session, learner: str, change: dict[str, object], held_at: str
+) -> None:
+    for key, value in change.items():
+        setattr(moodle.site.user(learner), key, value)
+    assert sign_in(browser, moodle, learner, "Abc!23456").url.endswith(held_at)
+    assert (
+        "2" not in browser.get(f"{moodle.site.wwwroot}/course/view.php?id=2", timeout=5).url[-1:] or held_at == "/my/"
+    )
+
+
+def test_a_deleted_person_is_signed_out(moodle: SimulatedMoodle, browser: requests.Session, learner: str) -> None:
+    sign_in(browser, moodle, learner, "Abc!23456")
+    user = moodle.site.user(learner)
+    assert user is not None
+    moodle.site.delete_user(user)
+    assert whoami(browser, moodle) is None
+    for path in ("/user/edit.php", "/user/policy.php", "/enrol/index.php?id=3", "/my/"):
+        assert browser.get(f"{moodle.site.wwwroot}{path}", timeout=5).url.endswith("/login/index.php")
+
+
+@pytest.mark.parametrize("path", ["/course/view.php?id=99", "/course/view.php", "/course/view.php?id=%ff"])
+def test_a_course_that_does_not_exist_is_a_404(moodle: SimulatedMoodle, browser: requests.Session, path: str) -> None:
+    assert browser.get(moodle.site.wwwroot + path, timeout=5).status_code == 404
+
+
+def test_a_multipart_form_is_understood_by_the_web_service(moodle: SimulatedMoodle) -> None:
+    fields = {"wstoken": moodle.site.options.token, "wsfunction": "core_user_get_users_by_field"}
+    fields |= {"moodlewsrestformat": "json", "field": "id", "values[0]": "2"}
+    parts = {key: (None, value) for key, value in fields.items()}
+    answer = requests.post(f"{moodle.site.wwwroot}/webservice/rest/server.php", files=parts, timeout=5).json()
+    assert [user["id"] for user in answer] == [2]
+
+
+def test_a_fault_may_be_asked_for_by_a_header(moodle: SimulatedMoodle) -> None:
+    address = f"{moodle.site.wwwroot}/webservice/rest/server.php"
+    assert requests.post(address, headers={"X-Simulate-Fault": "503"}, timeout=5).status_code == 503
+    assert requests.post(address, timeout=5).status_code == 200
+
+
+def test_a_function_the_simulator_lacks_says_so(moodle: SimulatedMoodle, client: MoodleClient) -> None:
+    with pytest.raises(Refused) as caught:
+        client.call("core_course_get_courses", read=True)
+    assert caught.value.code == "notsimulated"
