@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from external_accounts import audit
 from external_accounts.accounts import Person, create_account, suspend
-from external_accounts.addresses import EmailAddress, parse_address, primary_address, set_primary_address
+from external_accounts.addresses import parse_address, primary_address, set_primary_address
 from external_accounts.identities import create_local_account
 from external_accounts.proofs import CONFIRM_ADDRESS, claim_by_link, request_proof
-from external_accounts.schema import SignInIdentity
+from external_accounts.schema import Account, SignInIdentity
 from lms_bridge.demo.sel_directory import SelDirectory, SelUser
 from lms_bridge.runtime import Runtime
 
@@ -21,7 +23,10 @@ ORIGIN = audit.Origin(actor="demo")
 
 @dataclass(frozen=True, slots=True)
 class DemoAccount:
-    """One person: which case they show, and how to sign in."""
+    """One person: which case they show, and how to sign in.
+
+    `email` is where their mail arrives: for adjunct teachers the private mailbox that the staff office wrote down.
+    """
 
     case: str
     door: str
@@ -57,6 +62,7 @@ ACCOUNTS = (
         "Valentin",
         "Nguyen",
         "affiliate",
+        confirmed=True,
     ),
     DemoAccount(
         "helpdesk", "sel", "hbernard", "helpdesk-demo-1", f"helene.bernard@{DOMAIN}", "Hélène", "Bernard", "staff"
@@ -104,7 +110,7 @@ def fill_directory(directory: SelDirectory) -> None:
 
 def _sel_attributes(person: DemoAccount) -> dict[str, Any]:
     return {
-        "mail": person.email,
+        "mail": person.email if person.email.endswith(f"@{DOMAIN}") else f"{person.identifier}@{DOMAIN}",
         "givenName": person.given_name,
         "sn": person.family_name,
         "displayName": f"{person.given_name} {person.family_name}",
@@ -114,49 +120,61 @@ def _sel_attributes(person: DemoAccount) -> dict[str, Any]:
 
 
 def fill_bridge(runtime: Runtime) -> None:
-    """The accounts the bridge keeps itself, and the one that awaits its activation."""
+    """The accounts the bridge knows before anybody signs in: its own, and those the staff office announced."""
     now = runtime.clock()
     hashes = {person.case: runtime.hashing.hash(person.password) for person in ACCOUNTS if person.door == "local"}
     with runtime.database.begin() as session:
         for person in ACCOUNTS:
-            name = Person(person.given_name, person.family_name)
-            email: EmailAddress = parse_address(person.email)
-            if person.case == "not_activated":
-                account = create_account(
-                    session, username=person.identifier, profile="vacataire", person=name, activated=False, now=now
-                )
-                account.identities.append(
-                    SignInIdentity(
-                        issuer="sel", subject=person.identifier, attributes={}, created_at=now, refreshed_at=now
-                    )
-                )
-                set_primary_address(session, account, email, role="recovery", now=now)
-            if person.door != "local":
-                continue
-            account = create_local_account(
-                session,
-                username=person.identifier,
-                profile="learner",
-                person=name,
-                email=email,
-                password_hash=hashes[person.case],
-                now=now,
-                origin=ORIGIN,
-            )
-            if person.confirmed:
-                # By a proof, like everybody: nothing else may write "confirmed" (I4).
-                address = primary_address(account)
-                assert address is not None  # noqa: S101 (just added)
-                proof, _ = request_proof(
+            if person.door == "local":
+                account = create_local_account(
                     session,
-                    runtime.keys,
-                    address,
-                    purpose=CONFIRM_ADDRESS,
-                    lifetime=timedelta(hours=1),
-                    service=None,
-                    locale="fr",
+                    username=person.identifier,
+                    profile="learner",
+                    person=Person(person.given_name, person.family_name),
+                    email=parse_address(person.email),
+                    password_hash=hashes[person.case],
                     now=now,
+                    origin=ORIGIN,
                 )
-                claim_by_link(session, proof.id, now=now, origin=ORIGIN)
+            elif person.affiliation == "affiliate":
+                account = _announced(session, person, now)
+            else:
+                continue  # members appear at their first sign-in
+            if person.confirmed:
+                _confirm(session, runtime, account, now)
             if person.suspended:
                 suspend(session, account, reason="demo", until=None, now=now, origin=ORIGIN)
+
+
+def _announced(session: Session, person: DemoAccount, now: datetime) -> Account:
+    """An adjunct teacher as the staff office announces one: an identifier, and a private address for recovery."""
+    account = create_account(
+        session,
+        username=person.identifier,
+        profile="vacataire",
+        person=Person(person.given_name, person.family_name),
+        activated=bool(person.password),
+        now=now,
+    )
+    account.identities.append(
+        SignInIdentity(issuer="sel", subject=person.identifier, attributes={}, created_at=now, refreshed_at=now)
+    )
+    set_primary_address(session, account, parse_address(person.email), role="recovery", now=now)
+    return account
+
+
+def _confirm(session: Session, runtime: Runtime, account: Account, now: datetime) -> None:
+    """By a proof, like everybody: nothing else may write "confirmed" (I4)."""
+    address = primary_address(account)
+    assert address is not None  # noqa: S101 (just added)
+    proof, _ = request_proof(
+        session,
+        runtime.keys,
+        address,
+        purpose=CONFIRM_ADDRESS,
+        lifetime=timedelta(hours=1),
+        service=None,
+        locale="fr",
+        now=now,
+    )
+    claim_by_link(session, proof.id, now=now, origin=ORIGIN)
