@@ -10,6 +10,7 @@ The field descriptions below are the reference page (`docs/reference/settings.md
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +18,11 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_serializer, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableSource
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from lms_bridge.settings.sections import (
     Charter,
@@ -31,8 +35,14 @@ from lms_bridge.settings.sections import (
     Site,
     Throttle,
     Upstream,
-    check_https,
 )
+from lms_bridge.settings.web_addresses import check_https
+
+DATABASES = ("sqlite:///", "postgresql+psycopg://")
+
+PREFIX = "LMS_BRIDGE_"
+NO_SETTINGS = frozenset({"CONFIG", "DEMO_PORT", "REQUIRE_SERVICES"})
+"""Environment names of ours that are no settings: where the file is, the demo's port, what tests may not skip."""
 
 
 class SettingsError(Exception):
@@ -43,7 +53,7 @@ class Settings(BaseSettings):
     """Everything that can be set."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LMS_BRIDGE_",
+        env_prefix=PREFIX,
         env_nested_delimiter="__",
         extra="forbid",
         frozen=True,
@@ -97,15 +107,14 @@ class Settings(BaseSettings):
         parts = urlsplit(value)
         if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
             raise ValueError("write scheme and host only, like `https://connexion.univ.example`")
-        check_https(value)
-        return value.rstrip("/")
+        return check_https(value).rstrip("/")
 
     @field_validator("time_zone")
     @classmethod
     def _known_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones
             raise ValueError("no such time zone; write it like `Europe/Paris`") from None
         return value
 
@@ -119,9 +128,17 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: str) -> str:
-        if not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+        try:
+            known = make_url(value).drivername in ("sqlite", "postgresql+psycopg") and value.startswith(DATABASES)
+        except (ArgumentError, ValueError):
+            known = False
+        if not known:
             raise ValueError("write `sqlite:///path` or `postgresql+psycopg://user:password@host/name`")
         return value
+
+    @field_serializer("database_url")
+    def _without_password(self, value: str) -> str:
+        return make_url(value).render_as_string(hide_password=True)
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -129,6 +146,7 @@ class Settings(BaseSettings):
             ("upstreams", [upstream.issuer for upstream in self.upstreams]),
             ("services", [service.name for service in self.services]),
             ("sites", [site.name for site in self.sites]),
+            ("profiles", [profile.name for profile in self.profiles]),
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"{kind}: two entries have the same name")
@@ -138,13 +156,9 @@ class Settings(BaseSettings):
                 raise ValueError(f"services.{service.name}.site: there is no [[sites]] entry called `{service.site}`")
             if service.charter and self.charter is None:
                 raise ValueError(f"services.{service.name}.charter: a [charter] section is needed")
-            for url in (service.url, *service.logout_urls, *service.proxy_callbacks):
-                try:
-                    check_https(url)
-                except ValueError as error:
-                    raise ValueError(f"services.{service.name}: {error}") from None
-        for url in (*(upstream.cas_url for upstream in self.upstreams), *(site.url for site in self.sites)):
-            check_https(url)
+            if self.profiles and (unknown := set(service.profiles) - {profile.name for profile in self.profiles}):
+                missing = ", ".join(sorted(unknown))
+                raise ValueError(f"services.{service.name}.profiles: there is no [[profiles]] entry called {missing}")
         if not self.upstreams and not self.local.enabled:
             raise ValueError("nobody could sign in: configure [[upstreams]], or set local.enabled = true")
         return self
@@ -199,22 +213,45 @@ def build(values: dict[str, Any], *, source: str = "settings") -> Settings:
     Raises:
         SettingsError: as `load`.
     """
+    lines = _unknown_environment()
+    settings: Settings | None = None
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
-        lines = [_explain(detail) for detail in error.errors(include_url=False, include_input=False)]
-        raise SettingsError("\n".join([f"The settings cannot be used ({source}):", *lines])) from None
+        lines += [_explain(detail) for detail in error.errors(include_url=False, include_input=False)]
+    except UnreadableSource as error:
+        field = "".join(re.findall(r'field "(\w+)"', str(error)))
+        lines.append(f"  {field}: {PREFIX}{field.upper()} is not JSON; write lists and sections there as JSON.")
+    if settings is None or lines:
+        raise SettingsError("\n".join([f"The settings cannot be used ({source}):", *lines]))
+    return settings
+
+
+def _unknown_environment() -> list[str]:
+    """A line for each `LMS_BRIDGE_…` of the environment that is no setting: a typing error must not pass unseen."""
+    names = sorted(name for name in os.environ if name.upper().startswith(PREFIX))
+    known = {field.upper() for field in Settings.model_fields} | NO_SETTINGS
+    return [
+        f"  {name}: there is no such setting. Look for a typing error, or see docs/reference/settings.md."
+        for name in names
+        if name.upper().removeprefix(PREFIX).split("__")[0] not in known
+    ]
 
 
 def _explain(detail: Any) -> str:
     where = ".".join(str(part) for part in detail["loc"])
     message = str(detail["msg"]).removeprefix("Value error, ")
-    environment = "LMS_BRIDGE_" + "__".join(str(part).upper() for part in detail["loc"])
+    environment = PREFIX + "__".join(str(part).upper() for part in detail["loc"])
+    in_list = any(isinstance(part, int) for part in detail["loc"])  # a list's entry has no name in the environment
     match detail["type"]:
         case "missing":
-            return f"  {where}: missing. {_description(detail['loc'])} Or set {environment}."
+            return f"  {where}: missing. {_description(detail['loc'])}{'' if in_list else f' Or set {environment}.'}"
         case "extra_forbidden":
             return f"  {where}: there is no such setting. Look for a typing error, or see docs/reference/settings.md."
+        case "tuple_type":
+            message = "write a list"
+        case "too_short":
+            message = "must not be empty"
     return f"  {where}: {message}." if where else f"  {message}."
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator
 
-LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+from external_accounts.addresses import InvalidAddress, parse_address
+from lms_bridge.settings.web_addresses import check_https, check_link
 
 RELEASABLE_NEVER = frozenset(
     {
@@ -22,7 +22,41 @@ RELEASABLE_NEVER = frozenset(
 """Names of the protocol's own. Moodle's CAS client takes the first element of such a name wherever it stands (ground
 truth §7), and an application would read a university's attribute for what CAS itself says."""
 
-Label = dict[Literal["fr", "en"], str]
+
+def _mailbox(value: str) -> str:
+    try:
+        parse_address(value)
+    except InvalidAddress:
+        raise ValueError(f"{value!r} is no e-mail address; write it like `name@univ.example`") from None
+    return value
+
+
+def _network(value: object) -> object:
+    try:
+        return ip_network(str(value))
+    except ValueError:
+        raise ValueError(f"`{value}` is no network; write it like `10.4.0.0/16` or `2001:db8::/32`") from None
+
+
+def _file(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"there is no file `{path}`")
+    return path
+
+
+def _mail_domain(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", value):
+        raise ValueError(f"`{value}` is no mail domain; write it in lower case, like `univ.example`")
+    return value
+
+
+Label = Annotated[dict[Literal["fr", "en"], str], Field(min_length=1)]
+HttpsUrl = Annotated[str, AfterValidator(check_https)]
+Link = Annotated[str, AfterValidator(lambda value: check_link(value) if value else value)]
+Mailbox = Annotated[str, AfterValidator(_mailbox)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+File = Annotated[Path, AfterValidator(_file)]
+MailDomain = Annotated[str, AfterValidator(_mail_domain)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 
 
@@ -41,10 +75,10 @@ class Institution(Section):
     name: str = Field("Université", description="Full name.")
     short_name: str = Field("Université", description="Short name, for mail subjects and small screens.")
     accent: str = Field("#1d5fa8", pattern=r"^#[0-9a-fA-F]{6}$", description="Accent colour, as `#rrggbb`.")
-    logo: Path | None = Field(None, description="Path of a logo file (SVG or PNG). Without it the name is shown.")
-    help_email: str = Field(description="The help desk's address; replies to our mails go there.")
+    logo: File | None = Field(None, description="Path of a logo file (SVG or PNG). Without it the name is shown.")
+    help_email: Mailbox = Field(description="The help desk's address; replies to our mails go there.")
     help_phone: str = Field("", description="The help desk's telephone number.")
-    help_url: str = Field("", description="A page of the university that helps with signing in.")
+    help_url: Link = Field("", description="A page of the university that helps with signing in.")
 
 
 class Mail(Section):
@@ -57,7 +91,7 @@ class Mail(Section):
     )
     username: str = Field("", description="SMTP user name, if the server wants one.")
     password: SecretStr = Field(SecretStr(""), description="SMTP password.")
-    sender: str = Field(description="Sender address of all mails, e.g. `ne-pas-repondre@univ.example`.")
+    sender: Mailbox = Field(description="Sender address of all mails, e.g. `ne-pas-repondre@univ.example`.")
     timeout: float = Field(20, gt=0, description="Seconds before an unresponsive mail server is given up.")
 
 
@@ -71,7 +105,7 @@ class Sessions(Section):
 class Throttle(Section):
     """Protection against guessing. See `docs/explanation/throttling.md`."""
 
-    campus_prefixes: tuple[IPv4Network | IPv6Network, ...] = Field(
+    campus_prefixes: tuple[Network, ...] = Field(
         (), description="Networks of the campus (class rooms, eduroam): they get a lecture hall's budget."
     )
     trusted_proxies: int = Field(
@@ -82,16 +116,18 @@ class Throttle(Section):
 class Charter(Section):
     """The terms people must have accepted where a service asks for it."""
 
-    version: str = Field(description="Version in force, e.g. `2026-09`. A new version is asked for again.")
+    version: str = Field(
+        min_length=1, max_length=40, description="Version in force, e.g. `2026-09`. A new version is asked for again."
+    )
     title: Label = Field({"fr": "Charte informatique", "en": "IT charter"}, description="Title by language.")
-    url: str = Field(description="Where the text can be read.")
+    url: Link = Field(min_length=1, description="Where the text can be read.")
 
 
 class Upstream(Section):
     """A university CAS that people sign in through: a door on the sign-in page."""
 
     issuer: Name = Field(description="Short name; part of the door's address `/signin/<issuer>`. Never change it.")
-    cas_url: str = Field(description="Base URL of the CAS server, e.g. `https://cas.univ.example/cas`.")
+    cas_url: HttpsUrl = Field(description="Base URL of the CAS server, e.g. `https://cas.univ.example/cas`.")
     version: Literal["2", "3"] = Field("3", description="CAS protocol version to validate with.")
     title: Label = Field(
         {"fr": "Enseignant·es, étudiant·es", "en": "Teachers and students"}, description="The door's title by language."
@@ -107,12 +143,12 @@ class Upstream(Section):
     keep: tuple[str, ...] = Field((), description="Further CAS attributes to keep, for release to services.")
     profile: Name = Field("staff", description="Profile of people who come in here, if no rule below fits.")
     profile_rules: tuple[ProfileRule, ...] = Field((), description="Profile by attribute value; the first match wins.")
-    trusted_domains: tuple[str, ...] = Field(
+    trusted_domains: tuple[MailDomain, ...] = Field(
         (), description="Mail domains this CAS may vouch for: such an address counts as confirmed."
     )
     connect_timeout: float = Field(3, gt=0, description="Seconds to reach the CAS server.")
     read_timeout: float = Field(5, gt=0, description="Seconds to wait for its answer.")
-    ca_file: Path | None = Field(None, description="CA bundle to verify it with, if not the system's.")
+    ca_file: File | None = Field(None, description="CA bundle to verify it with, if not the system's.")
     logout: bool = Field(True, description="Offer to end the CAS session too when somebody signs out.")
 
     @field_validator("issuer")
@@ -170,17 +206,17 @@ class Service(Section):
 
     name: Name = Field(description="Internal name.")
     label: Label = Field(description="What people read: “Se connecter à {label}”.")
-    url: str = Field(description="Address the application asks tickets for.")
+    url: HttpsUrl = Field(description="Address the application asks tickets for.")
     match: Literal["exact", "prefix"] = Field(
         "prefix",
         description="`exact`: this address and no other. `prefix`: also longer paths and queries below it "
         "(compared as parsed URLs, whole path segments).",
     )
-    logout_urls: tuple[str, ...] = Field(
+    logout_urls: tuple[HttpsUrl, ...] = Field(
         (), description="Addresses (prefixes) people may be sent to after signing out."
     )
-    home_url: str = Field("", description="Where the button “Entrer” leads. Empty: `url`.")
-    anonymous_url: str = Field("", description="Where anonymous visitors enter. Empty: no such door.")
+    home_url: Link = Field("", description="Where the button “Entrer” leads. Empty: `url`.")
+    anonymous_url: Link = Field("", description="Where anonymous visitors enter. Empty: no such door.")
     attributes: dict[str, str] = Field(
         {}, description="What is released: our attribute name → the name the application expects."
     )
@@ -189,7 +225,7 @@ class Service(Section):
     profiles: tuple[Name, ...] = Field((), description="Profiles that may enter. Empty: all.")
     site: Name | None = Field(None, description="The Moodle site behind it, if it is one.")
     proxy: bool = Field(False, description="Whether it may ask for proxy-granting tickets.")
-    proxy_callbacks: tuple[str, ...] = Field((), description="Addresses (prefixes) allowed as `pgtUrl`.")
+    proxy_callbacks: tuple[HttpsUrl, ...] = Field((), description="Addresses (prefixes) allowed as `pgtUrl`.")
     single_logout: bool = Field(True, description="Whether it is told (back channel) when a session ends.")
     logout_parameter: Literal["service", "url"] = Field(
         "service", description="Name of its return address when it sends people to sign out."
@@ -198,6 +234,8 @@ class Service(Section):
     @field_validator("attributes")
     @classmethod
     def _no_dangerous_names(cls, value: dict[str, str]) -> dict[str, str]:
+        if len(set(value.values())) != len(value):
+            raise ValueError("two attributes would be released by the same name")
         for name in value.values():
             if name in RELEASABLE_NEVER:
                 raise ValueError(f"`{name}` cannot be released: applications would take it for CAS's own word")
@@ -210,8 +248,8 @@ class Site(Section):
     """A Moodle that is kept in step."""
 
     name: Name = Field(description="Internal name.")
-    url: str = Field(description="Moodle's `wwwroot`, exactly.")
-    token: SecretStr = Field(description="Web service token of the bridge's user in Moodle.")
+    url: HttpsUrl = Field(description="Moodle's `wwwroot`, exactly.")
+    token: SecretStr = Field(min_length=1, description="Web service token of the bridge's user in Moodle.")
     plugin: Literal["cas", "casattras"] = Field(
         "cas", description="The CAS plugin in Moodle: `cas` (core up to 4.5, add-on later) or `casattras`."
     )
@@ -219,7 +257,10 @@ class Site(Section):
     connect_timeout: float = Field(3, gt=0, description="Seconds to reach Moodle.")
     read_timeout: float = Field(10, gt=0, description="Seconds to wait for an answer in a sign-in.")
     trust_minutes: int = Field(
-        5, ge=0, description="How long a look-up that found the user in step is believed before looking again."
+        0,
+        ge=0,
+        description="How long a look-up that found the user in step is believed before looking again. 0: every ticket "
+        "looks, so that nobody is sent to a Moodle that would refuse them.",
     )
     outage_hours: int = Field(
         72, ge=0, description="While Moodle's web service is down, people seen in step within this time still get in."
@@ -228,16 +269,3 @@ class Site(Section):
     @cached_property
     def auth_method(self) -> str:
         return self.auth or self.plugin
-
-
-def check_https(url: str) -> None:
-    """Refuse plain http except on loopback (CAS-05).
-
-    Raises:
-        ValueError: saying what to write.
-    """
-    parts = urlsplit(url)
-    if not parts.hostname or parts.scheme not in ("http", "https"):
-        raise ValueError(f"`{url}` is no web address; write it like `https://host/path`")
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
-        raise ValueError(f"`{url}` must begin with https:// (plain http is accepted on 127.0.0.1 and localhost only)")
