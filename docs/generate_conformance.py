@@ -1,0 +1,97 @@
+"""Writes `docs/reference/conformance.md`: which test stands for which line.
+
+A test carries a line's id in its name (`test_cas_18_…`) or in its docstring (`CAS-18`).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from generated_page import DOCS, cell, run
+
+SCRIPT = "docs/generate_conformance.py"
+TESTS = DOCS.parent / "tests"
+LINES = DOCS / "reference" / "conformance-lines.toml"
+FAMILIES = {
+    "CAS": "CAS server",
+    "TOK": "Links, codes and recovery",
+    "PWD": "Passwords",
+    "SES": "Sessions and web",
+    "LNK": "Identities and linking",
+    "I": "Invariants",
+}
+INTRODUCTION = """\
+# Conformance
+
+Each line is a requirement from a specification or a standard, shortened; its source is named. Beside it stand the
+tests that carry its id in their name or docstring. Lines without one, and lines that do not apply yet, are listed too:
+nothing here is claimed without a test that can fail.
+
+Sources: **CAS** = CAS Protocol 3.0.3 (section) · **ASVS** = OWASP ASVS 5.0 · **NIST** = SP 800-63B-4 ·
+**FPCS** = OWASP Forgot Password cheat sheet · **EVCS** = OWASP Email Validation and Verification cheat sheet ·
+**PRE** = Sudhodanan & Paverd, *Pre-hijacked accounts*, USENIX Security 2022.
+"""
+
+_IN_DOCSTRING = re.compile(r"\b(?:(CAS|TOK|PWD|SES|LNK)-(\d\d)|(I)(\d{1,2}))\b")
+_IN_NAME = re.compile(r"_(?:(cas|tok|pwd|ses|lnk)_(\d\d)|(i)(\d{1,2}))(?=_|$)")
+
+
+def tests_by_line() -> dict[str, list[str]]:
+    """The tests of each line, as links."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for file in sorted(TESTS.rglob("test_*.py")):
+        for test in _tests_in(file):
+            link = f"[`{test.name}`](../../{file.relative_to(DOCS.parent).as_posix()})"
+            for line in ids_of(test):
+                found[line].append(link)
+    return found
+
+
+def ids_of(test: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
+    """The ids a test carries, each once."""
+    ids: dict[str, None] = {}
+    for text, pattern in ((test.name, _IN_NAME), (ast.get_docstring(test) or "", _IN_DOCSTRING)):
+        for family, number, invariant, which in pattern.findall(text):
+            ids[f"{family.upper()}-{number}" if family else f"{invariant.upper()}{which}"] = None
+    return list(ids)
+
+
+def _tests_in(file: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            yield node
+
+
+def page() -> str:
+    lines = tomllib.loads(LINES.read_text(encoding="utf-8"))
+    tests = tests_by_line()
+    unknown = sorted(set(tests) - set(lines))
+    if unknown:
+        raise SystemExit(f"tests carry ids that {LINES.name} does not know: {', '.join(unknown)}")
+    parts = [INTRODUCTION]
+    for family, title in FAMILIES.items():
+        ids = [line for line in lines if re.fullmatch(family + r"-?\d+", line) and "later" not in lines[line]]
+        parts += [f"## {title}", "", "| line | what it asks | source | tests |", "|---|---|---|---|"]
+        for line in ids:
+            asked = lines[line]
+            shown = "<br>".join(tests.get(line, [])) or "**none yet**"
+            parts.append(f"| {line} | {cell(asked['asks'])} | {asked['source']} | {shown} |")
+        parts.append("")
+    without = [line for line in lines if "later" not in lines[line] and line not in tests]
+    parts += ["## Not yet", "", "Lines that do not apply yet, because what they are about is not built:", ""]
+    parts += ["| line | what it asks | why not yet |", "|---|---|---|"]
+    parts += [
+        f"| {line} | {cell(asked['asks'])} | {asked['later']} |" for line, asked in lines.items() if "later" in asked
+    ]
+    parts += ["", f"Lines that apply and that no test carries yet: {', '.join(without) or 'none'}."]
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.exit(run(SCRIPT, DOCS / "reference" / "conformance.md", page()))
