@@ -66,11 +66,11 @@ class _Deadline:
         return response
 
 
-class _Http(_Deadline, HTTPConnection):
+class _Http(_Deadline, HTTPConnection):  # type: ignore[misc]  # the mixed-in answer is the same class
     pass
 
 
-class _Https(_Deadline, HTTPSConnection):
+class _Https(_Deadline, HTTPSConnection):  # type: ignore[misc]
     pass
 
 

@@ -165,6 +165,21 @@ def end(session: Session, session_ids: Sequence[int], *, reason: str, now: datet
     return sorted(set(services))
 
 
+def replace(
+    session: Session, old: CurrentSession, new: CurrentSession, *, now: datetime, origin: audit.Origin
+) -> list[str]:
+    """The browser of `old` has just signed in again, as `new`. Returns the names of the services that will be told.
+
+    The same person goes on: what the old session opened belongs to the new one, so that one sign-out ends it all
+    (CAS-11). Somebody else's session ends here, with everything it opened.
+    """
+    if old.facts.account_id != new.facts.account_id:
+        return end(session, [old.id], reason="somebody else signed in", now=now, origin=origin)
+    for table in (Ticket, ProxyGrant):
+        session.execute(update(table).where(table.session_id == old.id).values(session_id=new.id))
+    return end(session, [old.id], reason="signed in again", now=now, origin=origin)
+
+
 def end_all_of(
     session: Session,
     account_id: AccountId,

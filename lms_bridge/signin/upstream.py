@@ -151,8 +151,10 @@ class UpstreamCas:
             return False
         return True
 
-    def validate(self, ticket: str, callback: str) -> tuple[str, Mapping[str, Any]]:
-        """The user and the raw attributes behind a ticket.
+    def validate(self, ticket: str, callback: str, *, renew: bool = False) -> tuple[str, Mapping[str, Any]]:
+        """The user and the raw attributes behind a ticket. With `renew`, only of a password that was typed for it.
+
+        Asking for `renew` at the login page is not enough: the person can take it out of the address.
 
         Raises:
             UpstreamUnreachable: no answer, or not a CAS answer.
@@ -160,7 +162,9 @@ class UpstreamCas:
         """
         client_class: Any = CASClientV3 if self.upstream.version == "3" else CASClientV2
         client: Any = client_class(
-            service_url=callback, server_url=self.upstream.cas_url.rstrip("/") + "/", session=self._http
+            service_url=callback,
+            server_url=self.upstream.cas_url.rstrip("/") + "/",
+            session=_Renewing(self._http) if renew else self._http,
         )
         try:
             answer = client.get_verification_response(ticket)
@@ -224,6 +228,16 @@ class _TimedSession(requests.Session):
             if time.monotonic() > deadline:
                 raise requests.ReadTimeout("too slow an answer")
         return body
+
+
+class _Renewing:
+    """What python-cas sees of a session, with the parameter that it never sends."""
+
+    def __init__(self, http: requests.Session) -> None:
+        self._http = http
+
+    def get(self, url: str, params: Mapping[str, str], **options: Any) -> requests.Response:
+        return self._http.get(url, params={**params, "renew": "true"}, **options)
 
 
 def failure_code(answer: bytes | str) -> str | None:

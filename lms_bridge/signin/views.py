@@ -139,12 +139,18 @@ def _show_form(
     )
 
 
-def _signed_in(secret: str, destination: Destination, issuer: str) -> Response:
+def _signed_in(secret: str, destination: Destination, issuer: str, *, from_new_login: bool = True) -> Response:
     """The answer after a successful sign-in: the new session's cookie, and on."""
     bridge = runtime()
-    person = sessions.find(bridge.database, secret, limits=bridge.settings.sessions, now=bridge.clock())
+    now = bridge.clock()
+    person = sessions.find(bridge.database, secret, limits=bridge.settings.sessions, now=now)
     assert person is not None  # noqa: S101 (it was started in this request)
-    response = make_response(pass_on(person, destination, from_new_login=True))
+    before = current()
+    if before is not None:
+        with bridge.database.begin() as session:
+            sessions.replace(session, before, person, now=now, origin=origin())
+        wake_jobs()
+    response = make_response(pass_on(person, destination, from_new_login=from_new_login))
     cookies.put(response, bridge.settings, "session", secret)
     cookies.put(response, bridge.settings, "door", issuer, keep=cookies.YEAR)
     return response
@@ -215,28 +221,32 @@ def upstream_return(issuer: str) -> ResponseReturnValue:
         return _failed(door, "expired", destination, 400)
     try:
         callback = upstream.callback_url(bridge.settings.public_url, issuer, packed)
-        secret = _sign_in(door, ticket, callback, now)
+        secret, typed = _sign_in(door, ticket, callback, now, renew=state.renew)
     except UpstreamUnreachable as error:
         _note_failure(issuer, "unreachable", str(error), now)
         return _failed(door, "unreachable", destination, 503)
     except (UpstreamRefused, SubjectRefused, UsernameTaken) as error:
         _note_failure(issuer, "refused", f"{type(error).__name__} {error}", now)
         return _failed(door, "refused", destination, 403)
-    return _signed_in(secret, destination, issuer)
+    return _signed_in(secret, destination, issuer, from_new_login=typed)
 
 
-def _sign_in(door: Upstream, ticket: str, callback: str, now: datetime) -> str:
-    """Validate the upstream ticket, find or make the account, open a session; returns the cookie's secret."""
+def _sign_in(door: Upstream, ticket: str, callback: str, now: datetime, *, renew: bool) -> tuple[str, bool]:
+    """Validate the upstream ticket, find or make the account, open a session.
+
+    Returns the cookie's secret, and whether the upstream CAS says that the password was typed just now (CAS-15).
+    """
     bridge = runtime()
-    subject, attributes = _client(door.issuer).validate(ticket, callback)
+    subject, attributes = _client(door.issuer).validate(ticket, callback, renew=renew)
+    typed = renew or attributes.get("isFromNewLogin") == "true"
     assertion = upstream.read_assertion(
         door, subject, attributes, canonical=lambda text: canonical_subject(text, local_names=bridge.local_names)
     )
     try:
-        return _open_session(door, assertion, ticket, now)
+        return _open_session(door, assertion, ticket, now), typed
     except IntegrityError:
         # A first sign-in in two tabs at once: the other one has made the account, now this one finds it.
-        return _open_session(door, assertion, ticket, now)
+        return _open_session(door, assertion, ticket, now), typed
 
 
 def _open_session(door: Upstream, assertion: Assertion, ticket: str, now: datetime) -> str:
