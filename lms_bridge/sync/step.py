@@ -14,12 +14,14 @@ Moodle being down stops nobody who was seen in step not long ago.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from external_accounts.accounts import AccountFacts, account_facts
@@ -163,15 +165,21 @@ class _Step:
             email=desired.email,
             auth=desired.auth,
         )
-        self._save(state=MirrorState.PENDING, problem="")
+        # Nobody has the name, and we are about to take it: said before, so that a lost answer leaves it ours.
+        self._save(state=MirrorState.PENDING, owned=True, problem="")
         try:
             created = self.client.create_users([new])[0]
         except (BadRequest, UnknownOutcome):
-            # Another request may have created it meanwhile, or the answer got lost: look before judging.
+            # Another window may have created it meanwhile, or the answer got lost: look before judging.
             user = self._look()
             if user is None:
+                self._save(owned=False)
                 raise
-            return self._open(user, desired) if self._problem(user) is None else self.conflict("created elsewhere")
+            if (problem := self._problem(user)) is not None:
+                self._save(owned=False)
+                return self.conflict(problem)
+            ours = replace(self.mirror, owned=True, written=desired.fields())
+            return replace(self, mirror=ours)._open(user, desired)
         return self._save(
             state=MirrorState.IN_STEP,
             moodle_id=created.id,
@@ -204,21 +212,27 @@ class _Step:
         )
 
     def _close(self, user: MoodleUser) -> MirrorState:
-        if not user.suspended:
+        if not user.suspended and self.mirror.owned:  # I7: somebody else's user is closed by giving no ticket
             self._save(suspended_by_us=True)  # said before it is done: a crash in between can be lifted again
             self._write(UserUpdate(id=user.id, suspended=True))
         return self._save(state=MirrorState.IN_STEP, account_version=self.facts.version, seen_at=self.now, problem="")
 
-    def end_moodle_sessions(self) -> None:
-        """Suspend and lift: the only way to end a Moodle user's sessions from outside (ground truth §3)."""
+    def end_moodle_sessions(self, *, admitted: bool) -> None:
+        """Suspend and lift: the only way to end a Moodle user's sessions from outside (ground truth §3).
+
+        Only a suspension of ours is lifted, and only for somebody who may be there (I6, I7).
+        """
         user = self._look()
-        if user is not None and self.mirror.owned and self._problem(user) is None:
-            if not user.suspended:
-                self._save(suspended_by_us=True)
-                self._write(UserUpdate(id=user.id, suspended=True))
-            if self.mirror.suspended_by_us or not user.suspended:
-                self._write(UserUpdate(id=user.id, suspended=False))
-                self._save(suspended_by_us=False)
+        if user is None or not self.mirror.owned or self._problem(user) is not None:
+            return
+        if not user.suspended:
+            self._save(suspended_by_us=True)
+            self._write(UserUpdate(id=user.id, suspended=True))
+        elif not self.mirror.suspended_by_us:
+            return
+        if admitted:
+            self._write(UserUpdate(id=user.id, suspended=False))
+            self._save(suspended_by_us=False)
 
     def _write(self, update: UserUpdate) -> None:
         outcome = self.client.update_users([update])[0]
@@ -241,12 +255,14 @@ class _Step:
 
 def mirror_row(session: Session, account_id: AccountId, site: str) -> Mirror:
     """The account's mirror row, made when there is none yet."""
-    row = session.scalar(select(Mirror).where(Mirror.account_id == account_id, Mirror.site == site))
+    query = select(Mirror).where(Mirror.account_id == account_id, Mirror.site == site).with_for_update()
+    row = session.scalar(query)
     if row is None:
-        row = Mirror(account_id=account_id, site=site, state=MirrorState.PENDING, written={}, problem="")
-        row.account_version, row.owned, row.suspended_by_us, row.sign_out_pending = 0, False, False, False
-        session.add(row)
-        session.flush()
+        # Two sign-ins of one person may come here at once; the second finds the first one's row.
+        insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
+        fresh = {"account_id": account_id, "site": site, "state": MirrorState.PENDING.value, "account_version": 0}
+        session.execute(insert(Mirror).values(**fresh, written={}, problem="").on_conflict_do_nothing())
+        row = session.scalars(query).one()
     return row
 
 
@@ -266,8 +282,12 @@ def read_mirror(database: Database, account_id: AccountId, site: str) -> MirrorV
         )
 
 
-def end_moodle_sessions(database: Database, sites: MoodleSites, mirror_id: int, *, now: datetime) -> None:
+def end_moodle_sessions(
+    database: Database, sites: MoodleSites, mirror_id: int, policy: Policy, *, now: datetime
+) -> None:
     """End the Moodle sessions of a mirrored user, and take the request off the row.
+
+    `policy` is the gate policy of the service behind the site.
 
     Raises:
         MoodleError: Moodle did not do it; the row keeps the request.
@@ -278,6 +298,7 @@ def end_moodle_sessions(database: Database, sites: MoodleSites, mirror_id: int, 
     facts = account_facts(database, account_id)
     if facts is not None:
         mirror = read_mirror(database, account_id, site)
-        _Step(database, sites.client(site), sites.site(site), facts, mirror, now).end_moodle_sessions()
+        step = _Step(database, sites.client(site), sites.site(site), facts, mirror, now)
+        step.end_moodle_sessions(admitted=gate.decide(facts, policy, now).admitted)
     with database.begin() as session:
         mirror_row(session, account_id, site).sign_out_pending = False
