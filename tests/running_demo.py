@@ -6,6 +6,7 @@ import os
 import random
 import re
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -117,22 +118,24 @@ def _start_somewhere(options: list[str]) -> RunningDemo:
     raise AssertionError("no four free ports in five tries")
 
 
-def start(port: int, options: list[str]) -> RunningDemo:
-    """Start the demo at `port` and wait for its line `ready`.
+def start(port: int | None, options: list[str], **variables: str) -> RunningDemo:
+    """Start the demo at `port` (None: where `variables` of the environment say) and wait for its line `ready`.
 
     Raises:
         DemoEnded: it ended before.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LMS_BRIDGE_")}
     process = subprocess.Popen(
-        [COMMAND, "demo", "--port", str(port), *options],
+        [COMMAND, "demo", *(["--port", str(port)] if port else []), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment,
+        env=environment | variables,
+        start_new_session=True,  # a group of its own, so that a test can see whether anything of it is left
     )
     try:
         printed = _lines_until_ready(process)
-        document = requests.get(f"http://127.0.0.1:{port + 3}/api/demo", timeout=20).json()
+        mailbox = (port or int(variables["LMS_BRIDGE_DEMO_PORT"])) + 3
+        document = requests.get(f"http://127.0.0.1:{mailbox}/api/demo", timeout=20).json()
     except BaseException:
         stop(process)
         raise
@@ -160,8 +163,8 @@ def _read(stream: IO[bytes], deadline: float) -> bytes:
 
 
 def _folder(printed: list[str]) -> Path:
-    found = re.search(r"--config (\S+)/lms-bridge\.toml", "\n".join(printed))
-    return Path(found.group(1)) if found else Path()
+    line = next((line for line in printed if "--config" in line), None)
+    return Path(shlex.split(line)[2]).parent if line else Path()
 
 
 def stop(process: subprocess.Popen[bytes], number: int = signal.SIGINT) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -179,6 +180,5 @@ def _welcome(demo: Demo) -> str:
     for person in ACCOUNTS:
         password = person.password or "(pas encore choisi)"
         lines.append(f"  {person.case:<20} {person.door:<6} {person.identifier:<{width}}  {password}")
-    return "\n".join(
-        [*lines, "", f"  lms-bridge --config {demo.folder}/lms-bridge.toml …", "  Ctrl-C arrête tout.", "", ""]
-    )
+    config = shlex.quote(f"{demo.folder}/lms-bridge.toml")  # people paste it
+    return "\n".join([*lines, "", f"  lms-bridge --config {config} …", "  Ctrl-C arrête tout.", "", ""])
