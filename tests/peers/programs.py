@@ -29,9 +29,17 @@ def reserved_port() -> Iterator[int]:
 
 @contextmanager
 def running_program(
-    command: Sequence[str | Path], *, port: int, folder: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str | Path],
+    *,
+    port: int,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    user: str | None = None,
 ) -> Iterator[None]:
-    """Run `command` until it listens on `port`, and stop it at the end. Its output is in `folder`/program.log."""
+    """Run `command` in `folder` until it listens on `port`, and stop it at the end. Its output is in program.log there.
+
+    `user` is for programs that refuse to be root; it only counts for root, and must be able to reach `folder`.
+    """
     log = folder / "program.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -41,6 +49,8 @@ def running_program(
             stderr=subprocess.STDOUT,
             cwd=folder,
             env=_clean_environment() | dict(environment or {}),
+            user=user if os.geteuid() == 0 else None,
+            group=user if os.geteuid() == 0 else None,
         )
     try:
         _wait_for_port(process, port, log)
