@@ -78,24 +78,8 @@ def running_postgresql(binaries: Path) -> Iterator[PostgresqlServer]:
     data = folder / "data"
     process: subprocess.Popen[bytes] | None = None
     try:
-        _run(
-            [
-                binaries / "initdb",
-                "--pgdata",
-                data,
-                "--username",
-                OWNER,
-                "--auth",
-                "trust",
-                "--no-sync",
-                "--encoding",
-                "UTF8",
-                "--locale",
-                "C",
-            ],
-            cwd=folder,
-            **identity,
-        )
+        initdb = [binaries / "initdb", "--pgdata", data, "--username", OWNER, "--auth", "trust", "--no-sync"]
+        _run([*initdb, "--encoding", "UTF8", "--locale", "C"], cwd=folder, **identity)
         port, process = _start(binaries, data, folder, identity)
         yield PostgresqlServer(port)
     finally:
