@@ -79,28 +79,29 @@ def problems(root: Path) -> list[str]:
     """What is wrong in the Markdown files below `root`, one line each."""
     found = []
     for file in markdown_files(root):
-        name = file.relative_to(root)
-        for number, line in prose_lines(file.read_text(encoding="utf-8")):
-            for what in (*_bad_links(root, file, line), *_missing_paths(root, line)):
-                found.append(f"{name}:{number}: {what}")
+        lines = dict(prose_lines(file.read_text(encoding="utf-8")))
+        # A link's words may run over the end of a line; its code may look like a link.
+        text = "\n".join(_CODE.sub("", lines.get(number, "")) for number in range(1, max(lines, default=0) + 1))
+        links = [(text.count("\n", 0, match.end()) + 1, match[1]) for match in _LINK.finditer(text)]
+        links += [(number, match[1]) for number, line in lines.items() if (match := _DEFINITION.match(line))]
+        broken = [(number, what) for number, target in links if (what := _wrong_link(root, file, target))]
+        broken += [(number, what) for number, line in lines.items() for what in _missing_paths(root, line)]
+        found += [f"{file.relative_to(root)}:{number}: {what}" for number, what in sorted(broken)]
     return found
 
 
-def _bad_links(root: Path, file: Path, line: str) -> Iterator[str]:
-    bare = _CODE.sub("", line)
-    definition = _DEFINITION.match(bare)
-    targets = [match[1] for match in _LINK.finditer(bare)] + ([definition[1]] if definition else [])
-    for target in targets:
-        if _SCHEME.match(target):
-            continue
-        path, _, anchor = unquote(target).partition("#")
-        aim = (file.parent / path).resolve() if path else file
-        if not aim.is_relative_to(root):
-            yield f"{target} leads out of the repository"
-        elif not aim.exists():
-            yield f"{target} does not exist"
-        elif anchor and aim.suffix == ".md" and anchor not in anchors(aim.read_text(encoding="utf-8")):
-            yield f"{target}: there is no such heading"
+def _wrong_link(root: Path, file: Path, target: str) -> str | None:
+    if _SCHEME.match(target):
+        return None
+    path, _, anchor = unquote(target).partition("#")
+    aim = (file.parent / path).resolve() if path else file
+    if not aim.is_relative_to(root):
+        return f"{target} leads out of the repository"
+    if not aim.exists():
+        return f"{target} does not exist"
+    if anchor and aim.suffix == ".md" and anchor not in anchors(aim.read_text(encoding="utf-8")):
+        return f"{target}: there is no such heading"
+    return None
 
 
 def _missing_paths(root: Path, line: str) -> Iterator[str]:

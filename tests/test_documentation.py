@@ -84,7 +84,7 @@ def test_the_link_check_names_what_leads_nowhere(tmp_path: Path) -> None:
         "[no heading](other.md#thrice) and [dashes](other.md#a-heading-with-code--and-é)\n"
         "`lms_bridge/nowhere.py` and `lms_bridge` and `a/b`\n"
         "```\n[ignored](nowhere.md) `tests/nowhere.py`\n```\n"
-        "[out](../elsewhere.md)\n",
+        "[out](../elsewhere.md) and [words over\ntwo lines](gone.md#there)\n",
         "utf-8",
     )
     outcome = run(DOCS / "check_links.py", tmp_path)
@@ -94,6 +94,7 @@ def test_the_link_check_names_what_leads_nowhere(tmp_path: Path) -> None:
         "page.md:2: other.md#thrice: there is no such heading",
         "page.md:3: `lms_bridge/nowhere.py` does not exist",
         "page.md:7: ../elsewhere.md leads out of the repository",
+        "page.md:8: gone.md#there does not exist",
     ]
 
 
