@@ -28,8 +28,8 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.types import TypeDecorator
 
-SQLITE_BUSY_TIMEOUT_SECONDS = 10
-"""SQLite's busy handler is unfair under two writers; transactions are short, so a generous time-out costs nothing."""
+PATIENCE_SECONDS = 10.0
+"""SQLite's busy handler is unfair under two writers; transactions are short, so a generous wait costs nothing."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -74,17 +74,26 @@ class Base(DeclarativeBase):
 class Database:
     """The engine and the two ways to use it. One per process; safe to share between threads."""
 
-    def __init__(self, url: str, *, pool_size: int = 16) -> None:
-        """Open `url` (`sqlite:///…` or `postgresql+psycopg://…`). Connects lazily."""
+    def __init__(self, url: str, *, pool_size: int = 16, patience: float = PATIENCE_SECONDS) -> None:
+        """Open `url` (`sqlite:///…` or `postgresql+psycopg://…`). Connects lazily.
+
+        `patience` is how many seconds a statement waits for a lock, a free connection, or a silent server.
+        """
         self.url = make_url(url)
-        # Nothing waits for a free connection longer than for a lock: both mean the database is in trouble.
-        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": 10}
+        self._patience = patience
+        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": patience}
         # An error's text would name them, and with them addresses and password hashes, to whoever reads the log.
         options["hide_parameters"] = True
         if self.url.get_backend_name() == "sqlite":
-            options["connect_args"] = {"timeout": SQLITE_BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
+            options["connect_args"] = {"timeout": patience, "check_same_thread": False}
         else:
             options["pool_pre_ping"] = True
+            wait = int(patience * 1000)
+            options["connect_args"] = {
+                "connect_timeout": max(2, int(patience)),  # libpq takes less than 2 for 2
+                "options": f"-c lock_timeout={wait} -c statement_timeout={wait}",
+                "tcp_user_timeout": wait,
+            }
         self.engine: Engine = create_engine(self.url, **options)
         self._writing = threading.Lock()
         if self.is_sqlite:
@@ -109,7 +118,7 @@ class Database:
             yield
             return
         # Past the time-out the database itself says what is wrong.
-        mine = self._writing.acquire(timeout=SQLITE_BUSY_TIMEOUT_SECONDS)
+        mine = self._writing.acquire(timeout=self._patience)
         try:
             yield
         finally:

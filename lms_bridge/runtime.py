@@ -20,6 +20,9 @@ from lms_bridge.cas.validation import Validator
 from lms_bridge.settings import Settings
 from lms_bridge.sync.sites import MoodleSites
 
+VALIDATION_PATIENCE_SECONDS = 1.5
+"""Moodle's CAS client waits for ever: a validation answers or fails within 2 s, whatever the database does."""
+
 Clock = Callable[[], datetime]
 
 
@@ -49,11 +52,13 @@ class Runtime:
         self.http.close()
         self.sites.close()
         self.database.close()
+        self.validator.database.close()
 
 
 def build_runtime(settings: Settings, *, clock: Clock = utc_now, workers: int = 1) -> Runtime:
     """Put the parts together. `workers` is the number of processes that share this machine's cores."""
     database = Database(settings.database_url)
+    hasty = Database(settings.database_url, pool_size=4, patience=VALIDATION_PATIENCE_SECONDS)
     registry = ServiceRegistry(settings.services, site_urls={site.name: site.url for site in settings.sites})
     http = outbound.session()
     return Runtime(
@@ -63,7 +68,7 @@ def build_runtime(settings: Settings, *, clock: Clock = utc_now, workers: int = 
         registry=registry,
         hashing=PasswordHashing(threads=max(1, (os.cpu_count() or 1) // workers)),
         sites=MoodleSites(settings.sites),
-        validator=Validator(settings, registry, database, clock, http),
+        validator=Validator(settings, registry, hasty, clock, http),
         http=http,
         clock=clock,
         local_names=re.compile(settings.local.username_pattern),

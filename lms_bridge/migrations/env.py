@@ -20,5 +20,8 @@ with database.engine.connect() as connection:
     )
     with context.begin_transaction():
         if not database.is_sqlite:  # SQLite's BEGIN IMMEDIATE is the lock already
+            # A migration may take its time, and another one may be under way.
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         context.run_migrations()
