@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ import pytest
 from pydantic import BaseModel
 
 import lms_bridge.schema
+from external_accounts import proofs, throttle
 from external_accounts.database import Base
 from lms_bridge.app import create_app
 from lms_bridge.cas.backchannel import GET_PATHS, SAML_PATH
+from lms_bridge.cas.responses import FailureCode
 from lms_bridge.cli import main
+from lms_bridge.gate import Obstacle
 from lms_bridge.i18n import read_catalogue
 from lms_bridge.settings import Settings, build
+from lms_bridge.settings.sections import Sessions
 from tests.bridge_under_test import BridgeUnderTest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -161,6 +166,16 @@ def test_every_address_is_in_the_contract(bridge: BridgeUnderTest) -> None:
     assert sorted(path for path in rules | GET_PATHS | {SAML_PATH} if f"`{path}`" not in page) == []
 
 
+def test_every_obstacle_is_explained_in_the_gates_order() -> None:
+    page = (DOCS / "explanation" / "gate.md").read_text("utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [obstacle.value for obstacle in Obstacle]
+
+
+def test_cas_17_every_failure_code_is_in_the_reference() -> None:
+    page = (DOCS / "reference" / "cas-server.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE)) == {code.value for code in FailureCode}
+
+
 def test_every_dependency_has_its_reason_and_no_other_has() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     extras = project["project"]["optional-dependencies"].values()
@@ -173,6 +188,37 @@ def test_every_dependency_has_its_reason_and_no_other_has() -> None:
     installed, _, _refused = page.partition("## decided against")
     named = {name for cell in re.findall(r"^\| ([a-z].*?) \|", installed, re.MULTILINE) for name in cell.split(", ")}
     assert named - {"package"} | {"psycopg"} == {re.split(r"[\[<>=~!]", line)[0] for line in wanted}
+
+
+# --- Numbers ---
+
+
+def test_the_throttling_page_names_every_budget_with_its_numbers() -> None:
+    """PWD-07: what is done against guessing is written down, as it is."""
+    page = (DOCS / "explanation" / "throttling.md").read_text("utf-8")
+    rows = [cells for line in page.splitlines() if len(cells := [cell.strip() for cell in line.split("|")]) > 4]
+    shown = {cells[1].replace(",", ""): (cells[2], cells[3]) for cells in rows}
+    limits = [limit for limit in vars(throttle).values() if isinstance(limit, throttle.Limit)]
+    assert len(limits) >= 6
+    for limit in limits:
+        assert shown[limit.name] == (f"{limit.burst:,}", f"{limit.every:g} s")
+
+
+def test_ses_02_the_limits_of_a_session_and_how_sessions_go_together_are_written_down() -> None:
+    page = (DOCS / "explanation" / "sessions-and-logout.md").read_text("utf-8")
+    limits = Sessions()
+    assert f"| bridge | `idle_minutes`, {limits.idle_minutes} | `absolute_hours`, {limits.absolute_hours} |" in page
+    for session in ("| university CAS |", "| Moodle |"):
+        assert session in page
+    for event in ("sign out everywhere", "sign out at the university CAS", "time-out at the bridge", "suspended"):
+        assert f"| {event} |" in page
+
+
+def test_the_page_of_proofs_has_the_numbers_of_the_code() -> None:
+    page = (DOCS / "explanation" / "proofs.md").read_text("utf-8")
+    assert f"{proofs.CODE_LIFETIME // timedelta(minutes=1)} minutes; {proofs.CODE_ATTEMPTS} tries" in page
+    assert f"{proofs.CODE_LENGTH} of {len(proofs.CODE_ALPHABET)}:" in page
+    assert f"works after {proofs.RESEND_PAUSE // timedelta(seconds=1)} seconds" in page
 
 
 # --- Examples ---
