@@ -89,7 +89,7 @@ def page() -> str:
     parts += [
         f"| {line} | {cell(asked['asks'])} | {asked['later']} |" for line, asked in lines.items() if "later" in asked
     ]
-    parts += ["", f"Lines that apply and that no test carries yet: {', '.join(without) or 'none'}."]
+    parts += ["", "Lines that apply and that no test carries yet:", "", ", ".join(without) or "none", ""]
     return "\n".join(parts)
 
 
