@@ -231,7 +231,7 @@ def reserve_code_attempt(session: Session, proof_id: int, *, now: datetime) -> P
     )
     proof = session.get_one(Proof, proof_id, populate_existing=True)
     if taken is None:
-        _raise_if_over(proof, now)
+        _raise_if_over(session, proof, now)
         raise CodeSpent(proof)
     return proof
 
@@ -284,7 +284,7 @@ def _claim(
     )
     proof = session.get_one(Proof, proof_id, populate_existing=True)
     if claimed is None:
-        _raise_if_over(proof, now)
+        _raise_if_over(session, proof, now)
         raise ProofUnknown(proof)
     address = session.get_one(Address, proof.address_id)
     if address.email_key != proof.email_key:
@@ -293,7 +293,9 @@ def _claim(
     return proof
 
 
-def _raise_if_over(proof: Proof, now: datetime) -> None:
+def _raise_if_over(session: Session, proof: Proof, now: datetime) -> None:
+    # The error ends the transaction; the row it carries must stay readable for the page.
+    session.expunge(proof)
     match state_of(proof, now):
         case "claimed":
             raise ProofUsed(proof)

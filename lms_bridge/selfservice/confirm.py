@@ -13,6 +13,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from external_accounts import audit, outbox, proofs, throttle
+from external_accounts.accounts import lock_account
 from external_accounts.addresses import (
     InvalidAddress,
     mask_address,
@@ -29,7 +30,7 @@ from external_accounts.proofs import (
     ProofUsed,
     state_of,
 )
-from external_accounts.schema import Account, Address, Proof
+from external_accounts.schema import Address, Proof
 from external_accounts.throttle import Throttled, Use
 from lms_bridge.cas.services import ServiceRefused
 from lms_bridge.i18n import current_locale, format_deadline, ngettext
@@ -68,7 +69,7 @@ def ask() -> ResponseReturnValue:
     now = bridge.clock()
     typed = request.form.get("email", "")
     with bridge.database.begin() as session:
-        account = session.get_one(Account, person.facts.account_id)
+        account = lock_account(session, person.facts.account_id)
         address = primary_address(account)
         if address is None:
             try:
@@ -146,8 +147,10 @@ def resend(token: str) -> ResponseReturnValue:
         if found.proof.claimed_at is not None:
             return _already(found.proof)
         address = session.get_one(Address, found.proof.address_id)
-        if address.email_key != found.proof.email_key or address.confirmed_at is not None:
-            return _invalid(410)
+        if found.proof.cancelled_at is not None or address.email_key != found.proof.email_key:
+            return _invalid(410)  # made for a former address: it must not push out what was asked for since (LNK-04)
+        if address.confirmed_at is not None:
+            return _already(found.proof)
         proof = _send(session, address, found.proof.service, found.proof.locale, now)
         handle = proofs.handle_token(bridge.keys, proof)
     wake_jobs()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from urllib.parse import urlencode
 
 import structlog
-from flask import Flask, render_template, request
+from flask import Flask, current_app, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import OperationalError
@@ -40,8 +41,23 @@ def _http(error: HTTPException) -> ResponseReturnValue:
 
 
 def _form_too_old(_error: CSRFError) -> ResponseReturnValue:
-    # The address the form was posted to shows the form again; nothing else is known to be safe to repeat.
-    return error_page(400, form_again_url=request.full_path.rstrip("?"))
+    return error_page(400, form_again_url=_form_again_url())
+
+
+def _form_again_url() -> str:
+    """Where the form can be opened again: the address it was posted to, or the page above when that takes posts only.
+
+    A service that travelled in the form goes along, so that the way to it is not lost.
+    """
+    routes = current_app.create_url_adapter(request)
+    path = request.path
+    while routes is not None and path != "/" and not routes.test(path, "GET"):
+        path = path.rpartition("/")[0] or "/"
+    query = request.query_string.decode("ascii", "replace") if path == request.path else ""
+    service = request.form.get("service")
+    if service and "service" not in request.args:
+        query = urlencode({"service": service}) + (f"&{query}" if query else "")
+    return f"{path}?{query}" if query else path
 
 
 def _throttled(error: Throttled) -> ResponseReturnValue:

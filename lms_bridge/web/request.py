@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import cast
 
 from flask import abort, current_app, g, request
@@ -28,7 +29,11 @@ def wake_jobs() -> None:
 
 
 def origin() -> Origin:
-    return Origin(network=request.remote_addr or "")
+    """Where the request comes from. A proxy may hand on whatever it was told: what is no address is left out."""
+    try:
+        return Origin(network=str(ip_address(request.remote_addr or "")))
+    except ValueError:
+        return Origin()
 
 
 def query() -> Sequence[tuple[str, str]]:

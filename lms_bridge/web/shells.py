@@ -6,6 +6,7 @@ the language, and on nothing else until somebody types something.
 
 from __future__ import annotations
 
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
@@ -13,7 +14,8 @@ from threading import Lock
 from flask import current_app, g
 from flask_wtf.csrf import generate_csrf
 
-PLACEHOLDER = "form-token-goes-here"
+PLACEHOLDER = f"form-token-{secrets.token_hex(16)}"
+"""Guessed, it could be put into an address the page shows, and the browser's token would stand there."""
 MOST = 500
 LONGEST = 32_000
 """Pages kept, and characters of the longest one kept: an address with junk in it must not fill the memory."""
