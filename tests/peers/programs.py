@@ -35,10 +35,12 @@ def running_program(
     folder: Path,
     environment: Mapping[str, str] | None = None,
     user: str | None = None,
+    ready: Path | None = None,
 ) -> Iterator[None]:
-    """Run `command` in `folder` until it listens on `port`, and stop it at the end. Its output is in program.log there.
+    """Run `command` in `folder`, wait until it listens on `port`, stop it at the end. Its output: program.log there.
 
-    `user` is for programs that refuse to be root; it only counts for root, and must be able to reach `folder`.
+    `ready` is a file that appears when it is, for a program that opens its port more than once on its way. `user` is
+    for a program that refuses to be root; only root obeys it, and `folder` must be open to it.
     """
     log = folder / "program.log"
     with log.open("wb") as output:
@@ -53,7 +55,7 @@ def running_program(
             group=user if os.geteuid() == 0 else None,
         )
     try:
-        _wait_for_port(process, port, log)
+        _wait(process, port, ready, log)
         yield
     finally:
         process.terminate()
@@ -69,19 +71,24 @@ def _clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
 
-def _wait_for_port(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait(process: subprocess.Popen[bytes], port: int, ready: Path | None, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         if process.poll() is not None:
             raise AssertionError(f"{process.args!r} ended with {process.returncode}:\n{_tail(log)}")
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{process.args!r} did not listen in time:\n{_tail(log)}") from None
-            time.sleep(0.05)
-        else:
+        if (ready is None or ready.exists()) and _listens(port):
             return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{process.args!r} did not listen in time:\n{_tail(log)}")
+        time.sleep(0.05)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _tail(log: Path) -> str:

@@ -95,7 +95,7 @@ def apache(
                 bridge.inner.add_account("ext.ada")
                 _prepare(folder, port, bridge, request.param)
                 command: list[str | Path] = [program, "-D", "FOREGROUND", "-f", folder / "apache.conf"]
-                with running_program(command, port=port, folder=folder, user="www-data"):
+                with running_program(command, port=port, folder=folder, user="www-data", ready=folder / "apache.pid"):
                     yield Apache(url, bridge, request.param)
     finally:
         shutil.rmtree(folder)
