@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pytest
 import requests
 
+from external_accounts.schema import Account
 from tests.bridge_under_test import APP, PASSWORD, BridgeUnderTest, Browser, forms, heading, ticket_in
 from tests.lms_bridge.cas.conftest import ON_BOTH_DATABASES
 
@@ -310,6 +311,17 @@ def test_i1_a_person_before_an_obstacle_gets_no_ticket(bridge: BridgeUnderTest) 
     assert heading(answer) == "E-mail non confirmé"
 
 
+@ON_BOTH_DATABASES
+@pytest.mark.parametrize("identifier", ["ext.ada\x00", "\x00", "ada\x00@mail.example", "\ufffe", "a" * 20_000])
+def test_i12_what_a_database_cannot_hold_is_a_wrong_name_like_any_other(
+    bridge: BridgeUnderTest, identifier: str
+) -> None:
+    bridge.add_account("ext.ada")
+    browser = bridge.browser()
+    browser.get("/signin/local")
+    assert browser.submit(identifier=identifier, password=PASSWORD).status_code == 401
+
+
 def test_d49_an_application_that_keeps_sending_people_back_is_named_on_a_page(signed_in: Browser) -> None:
     answers = [
         signed_in.get("/cas/login", params={"service": APP}, headers={"Sec-Fetch-Mode": "navigate"}, follow=False)
@@ -346,7 +358,5 @@ def session_cookie(answer: requests.Response) -> str:
 
 
 def confirm(bridge: BridgeUnderTest, account_id: int) -> None:
-    from external_accounts.schema import Account
-
     with bridge.runtime.database.begin() as session:
         bridge.confirm(session, session.get_one(Account, account_id))
