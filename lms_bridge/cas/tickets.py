@@ -108,6 +108,7 @@ _CLAIM = Prepared(
             Ticket.service_name,
             Ticket.from_new_login,
             Ticket.proxies,
+            Ticket.issued_at,
             Ticket.expires_at,
         )
     )
@@ -144,6 +145,7 @@ class ClaimedTicket:
     service_name: str
     from_new_login: bool
     proxies: list[str] | None
+    issued_at: datetime
     expires_at: datetime
 
     @property
@@ -169,10 +171,11 @@ def claim(database: Database, ticket: str, *, now: datetime) -> ClaimedTicket | 
         rows = _CLAIM.run(connection, database, {"ticket_hash": ticket_hash(ticket), "ticket": ticket, "now": now})
     if not rows:
         return None
-    session_id, account_id, service, name, new_login, proxies, expires_at = rows[0]
-    expires = read_time(expires_at)
-    assert expires is not None  # noqa: S101 (the column is NOT NULL)
-    return ClaimedTicket(session_id, account_id, service, name, bool(new_login), read_json(proxies), expires)
+    session_id, account_id, service, name, new_login, proxies, issued_at, expires_at = rows[0]
+    issued, expires = read_time(issued_at), read_time(expires_at)
+    assert issued is not None  # noqa: S101 (both columns are NOT NULL)
+    assert expires is not None  # noqa: S101
+    return ClaimedTicket(session_id, account_id, service, name, bool(new_login), read_json(proxies), issued, expires)
 
 
 def session_context(database: Database, session_id: int, *, site: str | None, now: datetime) -> SessionContext | None:

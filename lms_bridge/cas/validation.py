@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 Parameters = Sequence[tuple[str, str]]
 CALLBACK_TIMEOUT = (0.8, 0.8)
 """Seconds to connect and to answer: validation as a whole answers within 2 s."""
+CLOCK_TOLERANCE = timedelta(seconds=5)
 _TICKET = re.compile(r"(ST|PT)-[A-Za-z0-9-]{1,250}")
 
 
@@ -121,6 +122,10 @@ class Validator:
     def _accept(self, request: Request, claimed: ClaimedTicket, now: datetime, *, accept_proxy: bool) -> Success:
         if claimed.is_proxy and not accept_proxy:
             raise ValidationFailure(FailureCode.INVALID_TICKET_SPEC, "a proxy ticket is not accepted here")  # CAS-26
+        if claimed.issued_at > now + CLOCK_TOLERANCE:
+            # Two nodes whose clocks differ lose tickets before anybody notices (D46).
+            ahead = round((claimed.issued_at - now).total_seconds())
+            log.warning("cas.validate", outcome="clocks differ", issued_seconds_ahead=ahead)
         if claimed.expires_at <= now:
             raise ValidationFailure(FailureCode.INVALID_TICKET, "the ticket has expired")
         if claimed.service != request.service:
