@@ -108,6 +108,29 @@ def test_phpcas_reads_the_attributes_released_to_its_service(application: Applic
     assert known["affiliation"] == "learner"
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "x=1&y=2",
+        "q=%C3%A9t%C3%A9",
+        "q=a+b%20c",
+        "q",
+        "q=&r=",
+        "a%5B%5D=1&a%5B%5D=2",
+        "next=%2Fthere%3Fticket%3DST-1%26x%3D1",
+        "&&x=1&",
+        "q=%7e%27%28%29%2a",
+        "q=a/b?c:d@e",
+    ],
+)
+def test_cas_07_a_page_with_any_query_is_come_back_to(application: Application, query: str) -> None:
+    browser = application.person()
+    address = f"{application.url}/CAS_VERSION_3_0/private?{query}"
+    browser.get(address)
+    answer = sign_in_when_asked(browser)
+    assert answer.json()["user"] == "ext.ada", answer.url
+
+
 def test_phpcas_gets_no_attributes_in_cas_2(application: Application) -> None:
     assert enter(application, application.person(), "CAS_VERSION_2_0")["attributes"] == []
 
