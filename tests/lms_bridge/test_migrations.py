@@ -1,0 +1,79 @@
+"""The database's history: from nothing to what the models say, once, whoever else is doing the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect
+
+import lms_bridge.schema  # noqa: F401 (declares its tables)
+from external_accounts.database import Base, Database
+from lms_bridge import migrations
+from tests.bridge_under_test import settings_values
+
+UPGRADE = "from lms_bridge.cli import main; main()"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of a database with nothing in it."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/new.db"
+    empty: str = request.getfixturevalue("postgresql").create_database()
+    return empty
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    database = Database(url)
+    yield database
+    database.close()
+
+
+def test_an_upgrade_from_nothing_is_what_the_models_say(database: Database) -> None:
+    assert not migrations.is_current(database)
+    migrations.upgrade(database)
+    assert migrations.is_current(database)
+    with database.engine.connect() as connection:
+        # An identity column is plain on SQLite and looks like a difference of defaults there.
+        options = {"compare_type": True, "compare_server_default": not database.is_sqlite}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata) == []
+
+
+def test_a_second_upgrade_does_nothing(database: Database) -> None:
+    migrations.upgrade(database)
+    before = set(inspect(database.engine).get_table_names())
+    migrations.upgrade(database)
+    assert set(inspect(database.engine).get_table_names()) == before
+
+
+def test_three_processes_that_start_at_once_upgrade_once(url: str, database: Database, tmp_path: Path) -> None:
+    values = settings_values(tmp_path)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LMS_BRIDGE_")} | {
+        "LMS_BRIDGE_PUBLIC_URL": "http://127.0.0.1:1",
+        "LMS_BRIDGE_SECRET_KEYS": f'["{values["secret_keys"][0]}"]',
+        "LMS_BRIDGE_DATABASE_URL": url,
+        "LMS_BRIDGE_INSTITUTION__HELP_EMAIL": "aide@univ.example",
+        "LMS_BRIDGE_MAIL__HOST": "127.0.0.1",
+        "LMS_BRIDGE_MAIL__SENDER": "noreply@univ.example",
+    }
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", UPGRADE, "db", "upgrade"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    outcomes = [process.communicate(timeout=90) for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], outcomes
+    assert migrations.is_current(database)
