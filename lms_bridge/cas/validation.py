@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -70,9 +70,10 @@ class Validator:
         return render(success, with_attributes=version == 3)
 
     def validate(self, parameters: Parameters) -> Answer:
-        """`/validate` of CAS 1.0: refuses proxy tickets (CAS-13)."""
+        """`/validate` of CAS 1.0: refuses proxy tickets (CAS-13), and knows no proxy callback."""
         try:
-            success = self._validate(read_request(parameters), accept_proxy=False)
+            asked = replace(read_request(parameters), proxy_callback=None)
+            success = self._validate(asked, accept_proxy=False)
         except ValidationFailure:
             return responses.plain_no()
         return responses.plain_yes(success.user)

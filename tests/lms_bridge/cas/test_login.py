@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 import requests
 
 from external_accounts.schema import Account
-from tests.bridge_under_test import APP, PASSWORD, BridgeUnderTest, Browser, forms, heading, ticket_in
+from tests.bridge_under_test import APP, PASSWORD, BridgeUnderTest, Browser, forms, heading, running_bridge, ticket_in
 from tests.lms_bridge.cas.conftest import ON_BOTH_DATABASES
 
 CAS_PATHS = [
@@ -255,6 +256,25 @@ def test_cas_23_the_ticket_granting_cookie_ends_with_the_browser(bridge: BridgeU
     assert "Expires" not in header
     assert "HttpOnly" in header
     assert "SameSite=Lax" in header
+    assert "Domain" not in header
+
+
+def test_cas_23_over_https_the_cookie_is_bound_to_this_very_host(tmp_path: Path) -> None:
+    """`__Host-` instead of the `TGC-` that CAS proposes: browsers refuse such a cookie from a neighbour."""
+    with running_bridge(tmp_path, public_url="https://bridge.example") as bridge:
+        bridge.add_account("ext.ada")
+        page = requests.get(f"{bridge.url}/signin/local", timeout=20)
+        given = "; ".join(value.partition(";")[0] for value in page.raw.headers.getlist("Set-Cookie"))
+        answer = requests.post(
+            f"{bridge.url}/signin/local",
+            data=forms(page)[0][2] | {"identifier": "ext.ada", "password": PASSWORD},
+            headers={"Cookie": given},
+            allow_redirects=False,
+            timeout=20,
+        )
+    (header,) = (value for value in answer.raw.headers.getlist("Set-Cookie") if "-session=" in value)
+    assert header.startswith("__Host-lms-bridge-session=")
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(header.split("; "))
     assert "Domain" not in header
 
 

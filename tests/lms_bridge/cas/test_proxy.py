@@ -110,6 +110,12 @@ def test_cas_13_validate_refuses_a_proxy_ticket(bridge: BridgeUnderTest, ada: Br
     assert bridge.validate(ticket, BACK, path="/cas/validate").text == "no\n"
 
 
+def test_cas_13_validate_knows_no_proxy_callback(bridge: BridgeUnderTest, ada: Browser, callback: Listener) -> None:
+    answer = bridge.validate(ada.ticket(PORTAL), PORTAL, path="/cas/validate", pgtUrl=callback.url)
+    assert answer.text == "yes\next.ada\n"
+    assert not callback.received
+
+
 def test_cas_26_proxy_validate_accepts_a_service_ticket_without_proxies(bridge: BridgeUnderTest, ada: Browser) -> None:
     told = read(bridge.validate(ada.ticket(), path="/cas/proxyValidate"))
     assert (told.user, told.proxies) == ("ext.ada", [])
