@@ -19,16 +19,29 @@ SECRET_NAMES = re.compile(r"pass(word|wd)?|secret|token|ticket|cookie|authorizat
 _TICKETS = re.compile(r"\b(ST|PT|PGT|PGTIOU|TGT|TGC)-[A-Za-z0-9-]{4,}")
 _PROOFS = re.compile(r"(/account/(?:confirm|reset|activate)/)[^/\s?\"']+")
 _PARAMETERS = re.compile(r"\b((?:ticket|pgtId|pgtIou|pgt|code|wstoken|key|password)=)[^&\s\"']+", re.IGNORECASE)
-_ADDRESSES = re.compile(r"([A-Za-z0-9._%+-])[A-Za-z0-9._%+-]*@([A-Za-z0-9.-]+\.[A-Za-z]{2,})")
+_ADDRESSES = re.compile(r"([\w!#$%&'*+=?^`{|}~.-])[\w!#$%&'*+/=?^`{|}~.-]*@([\w.-]+\.\w{2,})")
+_MALFORMED = re.compile(r"(Invalid request from ip=\S+: [^:]+: ).*", re.DOTALL)
+"""gunicorn's line about a request it cannot read goes on with a piece of it: half a cookie header, for example."""
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 LONGEST_VALUE = 2000
+LONGEST_READ = 100_000
 
 
 def redact_text(text: str) -> str:
-    """`text` with tickets, proof links, secret parameters and addresses masked."""
-    text = _TICKETS.sub(r"\1-…", text[:LONGEST_VALUE])
+    """`text` with tickets, proof links, secret parameters and addresses masked; of a long one, both ends."""
+    text = _MALFORMED.sub(r"\1…", text[:LONGEST_READ])
+    text = _TICKETS.sub(r"\1-…", text)
     text = _PROOFS.sub(r"\1…", text)
     text = _PARAMETERS.sub(r"\1…", text)
-    return _ADDRESSES.sub(r"\1…@\2", text)
+    text = _ADDRESSES.sub(r"\1…@\2", text)
+    if len(text) > LONGEST_VALUE:
+        text = f"{text[: LONGEST_VALUE // 2]} … {text[-LONGEST_VALUE // 2 :]}"
+    return text
+
+
+def on_one_line(text: str) -> str:
+    """`text` with what could begin a new line or command a terminal written out (SES-06)."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def redact_value(name: str, value: Any) -> Any:
@@ -36,7 +49,8 @@ def redact_value(name: str, value: Any) -> Any:
     if SECRET_NAMES.search(name) and not isinstance(value, bool | int | float | None):
         return "…"
     if isinstance(value, str):
-        return redact_text(value)
+        # A trace has lines of its own.
+        return redact_text(value) if name == "exception" else on_one_line(redact_text(value))
     if isinstance(value, dict):
         return {key: redact_value(str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -87,6 +101,11 @@ def configure(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # One line a request is ours (see lms_bridge.app); the libraries' own would carry whole addresses.
-    for noisy in ("urllib3", "werkzeug", "mail.log"):
+    # One line a request is ours (see lms_bridge.app); the libraries' own would carry whole addresses, python-cas's the
+    # whole answer of the university's CAS.
+    for noisy in ("urllib3", "werkzeug", "mail.log", "cas"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # gunicorn writes malformed requests as they came: its lines take the same way as ours.
+    server = logging.getLogger("gunicorn.error")
+    server.handlers[:] = []
+    server.propagate = True
