@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import structlog
-from flask import Flask, Response, g, render_template, request, send_file
+from flask import Flask, Response, abort, g, render_template, request, send_file
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
@@ -165,7 +165,7 @@ def _assets(app: Flask, settings: Settings) -> None:
     @app.get("/logo", endpoint="logo")
     def institution_logo() -> Response:
         if logo is None:
-            return Response(status=404)
+            abort(404)
         kind = mimetypes.guess_type(logo.name)[0] or "application/octet-stream"
         return send_file(logo.resolve(), mimetype=kind, max_age=3600)
 
