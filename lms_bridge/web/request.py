@@ -31,7 +31,8 @@ def wake_jobs() -> None:
 def origin() -> Origin:
     """Where the request comes from. A proxy may hand on whatever it was told: what is no address is left out."""
     try:
-        return Origin(network=str(ip_address(request.remote_addr or "")))
+        # Without an IPv6 zone (`%eth0`): it is any text, and says nothing outside the machine it was written on.
+        return Origin(network=str(ip_address((request.remote_addr or "").partition("%")[0])))
     except ValueError:
         return Origin()
 

@@ -218,3 +218,51 @@ def test_the_service_asked_for_first_survives_the_whole_way(scene: Scene) -> Non
     scene.ada.submit()
     done = scene.ada.submit(code=code_in(scene.mailbox.newest()))
     assert quote(deep, safe="") in done.text
+
+
+def test_the_audit_trail_tells_the_story_and_holds_no_secret_ses_07(scene: Scene) -> None:
+    scene.ada.sign_in("ext.ada", "wrong horse battery")
+    scene.ada.sign_in("ext.nobody\r\n", "wrong horse battery")
+    mail = scene.asked()
+    scene.ada.submit(code="WRNG-CODE")
+    scene.ada.submit(code=code_in(mail))
+    with scene.bridge.runtime.database.read() as session:
+        rows = session.execute(
+            text("SELECT event, outcome, actor, network, details FROM audit_events ORDER BY id")
+        ).all()
+    story = [(row.event, row.outcome) for row in rows]
+    assert story == [
+        ("account.created", "ok"),
+        ("signin.local", "refused"),
+        ("signin.local", "refused"),
+        ("signin.local", "ok"),
+        ("session.started", "ok"),
+        ("proof.sent", "ok"),
+        ("proof.code", "wrong"),
+        ("address.confirmed", "ok"),
+    ]
+    assert {row.network for row in rows[1:]} == {"127.0.0.1"}
+    written = repr(rows)
+    for secret in (link_in(mail).rpartition("/")[2], code_in(mail), "WRNG", "wrong horse", "ada@mail", "nobody"):
+        assert secret not in written
+
+
+def test_i8_when_the_mail_cannot_be_written_nothing_else_is(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lms_bridge.selfservice import confirm
+
+    def broken(*_arguments: object, **_options: object) -> None:
+        raise RuntimeError("the machine stops here")
+
+    scene.ada.sign_in("ext.ada", service=APP)
+    with monkeypatch.context() as stopped:
+        stopped.setattr(confirm.outbox, "enqueue", broken)
+        page = scene.ada.submit()
+    assert page.status_code == 500
+    assert "the machine stops here" not in page.text
+    with scene.bridge.runtime.database.read() as session:
+        for table in ("proofs", "outbox_mails"):
+            assert session.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0  # noqa: S608
+    scene.ada.sign_in("ext.ada", service=APP)
+    assert scene.ada.get("/cas/login", params={"service": APP}).status_code == 403
+    assert scene.ada.submit().status_code == 200
+    assert len(scene.mailbox.all()) == 1

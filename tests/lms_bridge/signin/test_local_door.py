@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -355,3 +358,28 @@ def test_many_sign_ins_at_once_all_get_in(bridge: BridgeUnderTest) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(come, range(8)))
+
+
+def test_i10_suspending_an_account_from_the_command_line_ends_its_sessions_and_tickets(
+    bridge: BridgeUnderTest, tmp_path: Path
+) -> None:
+    bridge.add_account()
+    browser = bridge.browser()
+    browser.sign_in("ext.ada")
+    ticket = browser.ticket()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LMS_BRIDGE_")} | {
+        "LMS_BRIDGE_PUBLIC_URL": bridge.url,
+        "LMS_BRIDGE_SECRET_KEYS": f'["{"k" * 40}"]',
+        "LMS_BRIDGE_DATABASE_URL": bridge.runtime.settings.database_url,
+        "LMS_BRIDGE_INSTITUTION__HELP_EMAIL": "aide@univ.example",
+        "LMS_BRIDGE_MAIL__HOST": "127.0.0.1",
+        "LMS_BRIDGE_MAIL__SENDER": "noreply@univ.example",
+    }
+    command = [sys.executable, "-c", "from lms_bridge.cli import main; main()", "accounts", "suspend", "ext.ada"]
+    done = subprocess.run(
+        [*command, "--reason", "test"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "INVALID_TICKET" in bridge.validate(ticket).text
+    assert not signed_in(browser)
+    assert browser.sign_in("ext.ada", service=APP).status_code == 403

@@ -241,7 +241,9 @@ def test_d42_only_what_the_own_proxy_added_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_networks")
-@pytest.mark.parametrize("claimed", ["not an address", "x" * 3000, "'; --", "::::", "10.4.0.1:80", "<b>"])
+@pytest.mark.parametrize(
+    "claimed", ["not an address", "x" * 3000, "'; --", "::::", "10.4.0.1:80", "<b>", "fe80::1%" + "x" * 400]
+)
 def test_a_proxy_that_hands_on_nonsense_breaks_nothing(tmp_path: Path, claimed: str) -> None:
     with network_bridge(tmp_path, trusted_proxies=1) as bridge:
         bridge.add_account()
