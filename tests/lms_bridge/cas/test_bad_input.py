@@ -97,7 +97,7 @@ BAD_QUERIES = {
     "semicolons": f"service={APP};ticket=ST-1",
     "surrogates": "service=%ed%a0%80&ticket=%ed%a0%80",
     "arrays": f"service[]={APP}&ticket[]=ST-1&pgtUrl[]=x",
-    "template": "service={{7*7}}&ticket=${jndi:ldap://x}",
+    "template": "service={{7919*7927}}&ticket=${jndi:ldap://x}",
 }
 
 
@@ -109,7 +109,7 @@ def test_bad_queries_get_a_clear_answer_at_every_address(bridge: BridgeUnderTest
             answer = ask(bridge, f"{path}?{BAD_QUERIES[kind]}", method=method, headers=headers)
             is_protocol_answer(path, answer)
             assert "X-Evil" not in answer.headers
-            assert b"49" not in answer.body or kind != "template"
+            assert b"62773913" not in answer.body  # nobody calculated the "template"
 
 
 @pytest.mark.parametrize("path", EVERYWHERE)
