@@ -15,7 +15,7 @@ import requests
 from external_accounts import audit
 from external_accounts.accounts import account_by_username, suspend
 from moodle_ws.simulator import SimulatedMoodle, SimulatorOptions, User
-from tests.bridge_under_test import PASSWORD, SERVICES, BridgeUnderTest, Browser, running_bridge, ticket_in
+from tests.bridge_under_test import SERVICES, BridgeUnderTest, Browser, running_bridge, ticket_in
 
 WRITES = ("core_user_create_users", "core_user_update_users", "core_user_delete_users")
 
@@ -28,6 +28,7 @@ class World:
     moodle: SimulatedMoodle
     service: str
     """Where Moodle asks tickets for."""
+    browser: Browser
 
     def sign_in(self, username: str = "ext.ada") -> requests.Response:
         """A fresh browser comes in by the Extérieurs door for Moodle; returns the last answer of the bridge."""
@@ -95,13 +96,10 @@ def running_world(folder: Path, *, bridge_changes: dict[str, Any] | None = None,
         with running_bridge(folder, services=[updago, *SERVICES], sites=[site], **(bridge_changes or {})) as bridge:
             moodle.site.options = replace(moodle.site.options, cas_url=f"{bridge.url}/cas", cas_verify=False)
             bridge.add_account("ext.ada")
-            yield World(bridge, moodle, service)
+            yield World(bridge, moodle, service, bridge.browser())
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with running_world(tmp_path) as running:
         yield running
-
-
-__all__ = ["PASSWORD", "Browser", "World", "running_world"]

@@ -203,12 +203,15 @@ def test_a_creation_whose_answer_got_lost_is_found_again_and_not_made_twice(worl
     assert world.usernames() == ["ext.ada"]
 
 
-def test_a_token_that_may_not_see_suspension_opens_nothing(world: World) -> None:
+@pytest.mark.parametrize("right", ["moodle/user:viewalldetails", "moodle/user:viewdetails"])
+def test_what_moodle_does_not_show_is_not_taken_for_no(world: World, right: str) -> None:
     world.ticket()
+    writes = len(world.writes())
     token = world.moodle.site.tokens[world.moodle.site.options.token]
-    token.capabilities -= {"moodle/user:update", "moodle/user:viewalldetails", "moodle/user:viewhiddendetails"}
+    token.capabilities -= {right}
     world.bridge.clock.forward(minutes=10)
-    assert world.enter().status_code in (200, 403)
+    assert plain(heading(world.enter())) == CONFLICT
+    assert len(world.writes()) == writes
 
 
 def test_i1_a_ticket_issued_before_a_suspension_does_not_validate_after_it(world: World) -> None:
