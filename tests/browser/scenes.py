@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from unittest.mock import patch
 from urllib.parse import parse_qs, urlsplit
@@ -16,16 +17,32 @@ from external_accounts.throttle import Throttled
 from lms_bridge.selfservice import charter
 from tests.bridge_under_test import PASSWORD
 from tests.browser.stage import SEL_USER, Stage
+from tests.browser.steps import press
 
-Scene = Callable[[Stage, Page], None]
+Play = Callable[[Stage, Page], None]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """How to get to a page, and what it is called there."""
+
+    play: Play
+    headings: dict[str, str]
+    alert: bool
+
 
 SCENES: dict[str, Scene] = {}
 _numbers = itertools.count(1)
 
 
-def scene(play: Scene) -> Scene:
-    SCENES[play.__name__] = play
-    return play
+def scene(french: str, english: str, *, alert: bool = False) -> Callable[[Play], Play]:
+    """Add a scene under its function's name; `alert` says that its page tells of a mistake."""
+
+    def add(play: Play) -> Play:
+        SCENES[play.__name__] = Scene(play, {"fr": french, "en": english}, alert)
+        return play
+
+    return add
 
 
 def fresh_name() -> str:
@@ -38,84 +55,84 @@ def sign_in(stage: Stage, page: Page, username: str, service: str = "") -> None:
     page.goto(stage.at("/signin/local", **({"service": service} if service else {})))
     page.fill("#identifier", username)
     page.fill("#password", PASSWORD)
-    page.click("main button[type=submit]")
+    press(page.locator("main button[type=submit]"))
 
 
 # --- The doors ---
 
 
-@scene
+@scene("Se connecter à UPdago", "Sign in to UPdago")
 def doors(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/cas/login", service=stage.updago))
 
 
-@scene
+@scene("Se connecter à UPdago", "Sign in to UPdago")
 def doors_used_before(stage: Stage, page: Page) -> None:
     sign_in(stage, page, stage.account(fresh_name()))
     page.goto(stage.at("/cas/logout"))
     page.goto(stage.at("/cas/login", service=stage.updago))
 
 
-@scene
+@scene("Se connecter", "Sign in")
 def doors_without_service(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/"))
 
 
-@scene
+@scene("Se connecter à UPdago", "Sign in to UPdago")
 def local_form(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/signin/local", service=stage.updago))
 
 
-@scene
+@scene("Se connecter à UPdago", "Sign in to UPdago", alert=True)
 def local_form_wrong(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/signin/local", service=stage.updago))
     page.fill("#identifier", "nobody@mail.example")
     page.fill("#password", "not the password")
-    page.click("main button[type=submit]")
+    press(page.locator("main button[type=submit]"))
 
 
-@scene
+@scene("Se connecter", "Sign in", alert=True)
 def local_form_empty(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/signin/local"))
     page.fill("#identifier", "ext.somebody")
     page.fill("#password", "x")
     page.evaluate("document.getElementById('password').value = ''")
     page.evaluate("document.querySelector('main form').noValidate = true")
-    page.click("main button[type=submit]")
+    press(page.locator("main button[type=submit]"))
 
 
-@scene
+@scene("Se connecter à UPdago", "Sign in to UPdago", alert=True)
 def local_form_throttled(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/signin/local", service=stage.updago))
     name = fresh_name()
-    for _ in range(11):
-        page.fill("#identifier", name)
-        page.fill("#password", "not the password")
-        page.click("main button[type=submit]")
+    stage.exhaust(name)
+    page.fill("#identifier", name)
+    page.fill("#password", PASSWORD)
+    press(page.locator("main button[type=submit]"))
 
 
-@scene
+@scene("Vous êtes déjà connecté·e", "You are already signed in")
 def already_signed_in_by_another_door(stage: Stage, page: Page) -> None:
     sign_in(stage, page, stage.account(fresh_name()))
     page.goto(stage.at("/signin/sel", service=stage.updago))
 
 
-@scene
+@scene("La porte « Enseignant·es, étudiant·es » ne répond pas", "The door “Teachers and students” does not answer")
 def sel_unreachable(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/signin/sel", service=stage.updago))
     silent = Response(status=503)
     with patch.object(stage.sel, "_service_validate", return_value=silent):
         page.fill("#username", SEL_USER.username)
         page.fill("#password", SEL_USER.password)
-        page.click("button:not(.quiet)")
+        press(page.locator("button:not(.quiet)"))
 
 
-@scene
+@scene("La connexion a pris trop de temps", "The sign-in took too long")
 def sel_took_too_long(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/signin/sel/callback", state="old", ticket="ST-1"))
 
 
-@scene
+@scene("La connexion n'a pas abouti", "You were not let in")
 def sel_refused(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/signin/sel", service=stage.updago))
     callback = parse_qs(urlsplit(page.url).query)["service"][0]
@@ -125,57 +142,57 @@ def sel_refused(stage: Stage, page: Page) -> None:
 # --- What stands in the way ---
 
 
-@scene
+@scene("E-mail non confirmé", "E-mail not confirmed")
 def obstacle_unconfirmed(stage: Stage, page: Page) -> None:
     sign_in(stage, page, stage.account(fresh_name(), confirmed=False), stage.updago)
 
 
-@scene
+@scene("E-mail non confirmé", "E-mail not confirmed")
 def obstacle_two_things(stage: Stage, page: Page) -> None:
     sign_in(stage, page, stage.account(fresh_name(), confirmed=False), stage.library)
 
 
-@scene
+@scene("Votre compte est suspendu", "Your account is suspended")
 def obstacle_suspended(stage: Stage, page: Page) -> None:
     sign_in(stage, page, stage.account(fresh_name(), suspended_at=stage.bridge.clock()), stage.updago)
 
 
-@scene
+@scene("Votre compte est suspendu", "Your account is suspended")
 def obstacle_suspended_for_a_time(stage: Stage, page: Page) -> None:
     now = stage.bridge.clock()
     name = stage.account(fresh_name(), suspended_at=now, suspended_until=now + timedelta(days=3))
     sign_in(stage, page, name, stage.updago)
 
 
-@scene
+@scene("Votre accès est terminé", "Your access has ended")
 def obstacle_rights_ended(stage: Stage, page: Page) -> None:
     name = stage.account(fresh_name(), rights_end_at=stage.bridge.clock() - timedelta(days=2))
     sign_in(stage, page, name, stage.updago)
 
 
-@scene
+@scene("Votre compte n'est pas encore activé", "Your account is not activated yet")
 def obstacle_not_activated(stage: Stage, page: Page) -> None:
     sign_in(stage, page, stage.account(fresh_name(), activated_at=None), stage.updago)
 
 
-@scene
+@scene("Cette application n'est pas ouverte à votre compte", "This application is not open to your account")
 def obstacle_not_for_this_profile(stage: Stage, page: Page) -> None:
     sign_in(stage, page, stage.account(fresh_name()), stage.intranet)
 
 
-@scene
+@scene("Nous ne connaissons pas votre adresse courriel", "We do not know your e-mail address")
 def obstacle_no_address(stage: Stage, page: Page) -> None:
     name = stage.account(fresh_name(), confirmed=False)
     stage.forget_address(name)
     sign_in(stage, page, name, stage.updago)
 
 
-@scene
+@scene("La charte attend votre accord", "The charter awaits your agreement")
 def obstacle_charter(stage: Stage, page: Page) -> None:
     sign_in(stage, page, stage.account(fresh_name()), stage.library)
 
 
-@scene
+@scene("Votre accès est en préparation", "Your access is being prepared")
 def obstacle_being_prepared(stage: Stage, page: Page) -> None:
     name = stage.account(fresh_name())
     stage.moodle.site.maintenance_cli = True
@@ -185,64 +202,64 @@ def obstacle_being_prepared(stage: Stage, page: Page) -> None:
         stage.moodle.site.maintenance_cli = False
 
 
-@scene
+@scene("L'assistance doit examiner votre compte", "The help desk must look at your account")
 def obstacle_moodle_conflict(stage: Stage, page: Page) -> None:
     name = stage.account(fresh_name())
     stage.moodle.site.add_user(name, auth="manual", email="other@mail.example")
     sign_in(stage, page, name, stage.updago)
 
 
-@scene
+@scene("Vous êtes suspendu·e dans cette application", "You are suspended in this application")
 def obstacle_suspended_in_moodle(stage: Stage, page: Page) -> None:
     name = stage.account(fresh_name())
     stage.moodle.site.add_user(name, auth="cas", email=f"{name}@mail.example", suspended=True)
     sign_in(stage, page, name, stage.updago)
 
 
-@scene
+@scene("Charte informatique", "IT charter")
 def charter_text(stage: Stage, page: Page) -> None:
     obstacle_charter(stage, page)
-    page.click("main .btn-primary")
+    press(page.locator("main .btn-primary"))
 
 
-@scene
+@scene("Charte informatique", "IT charter", alert=True)
 def charter_not_ticked(stage: Stage, page: Page) -> None:
     charter_text(stage, page)
     page.evaluate("document.querySelector('main form').noValidate = true")
-    page.click("main .btn-primary")
+    press(page.locator("main .btn-primary"))
 
 
 # --- Confirming an address ---
 
 
-@scene
+@scene("Quelle est votre adresse courriel ?", "Where can we write to you?")
 def address_form(stage: Stage, page: Page) -> None:
     obstacle_no_address(stage, page)
-    page.click("main .btn-primary")
+    press(page.locator("main .btn-primary"))
 
 
-@scene
+@scene("Quelle est votre adresse courriel ?", "Where can we write to you?", alert=True)
 def address_form_wrong(stage: Stage, page: Page) -> None:
     address_form(stage, page)
     page.fill("#email", "somebody@nowhere")
     page.evaluate("document.querySelector('main form').noValidate = true")
-    page.click("main .btn-primary")
+    press(page.locator("main .btn-primary"))
 
 
-@scene
+@scene("Regardez votre messagerie", "Look in your mailbox")
 def confirm_waiting(stage: Stage, page: Page) -> None:
     obstacle_unconfirmed(stage, page)
-    page.click("main .btn-primary")
+    press(page.locator("main .btn-primary"))
 
 
-@scene
+@scene("Regardez votre messagerie", "Look in your mailbox", alert=True)
 def confirm_waiting_code_wrong(stage: Stage, page: Page) -> None:
     confirm_waiting(stage, page)
     page.fill("#code", "BCDF-GHJK")
-    page.click("main .btn-primary")
+    press(page.locator("main .btn-primary"))
 
 
-@scene
+@scene("Regardez votre messagerie", "Look in your mailbox")
 def confirm_waiting_as_nobody(stage: Stage, page: Page) -> None:
     confirm_waiting(stage, page)
     waiting = page.url
@@ -250,48 +267,48 @@ def confirm_waiting_as_nobody(stage: Stage, page: Page) -> None:
     page.goto(waiting)
 
 
-@scene
+@scene("Regardez votre messagerie", "Look in your mailbox")
 def confirm_waiting_to_resend(stage: Stage, page: Page) -> None:
     confirm_waiting(stage, page)
     stage.bridge.clock.forward(seconds=61)
     page.reload()
 
 
-@scene
+@scene("Est-ce bien votre adresse ?", "Is this your address?")
 def confirm_link(stage: Stage, page: Page) -> None:
     name = stage.account(fresh_name(), confirmed=False)
     sign_in(stage, page, name, stage.updago)
-    page.click("main .btn-primary")
+    press(page.locator("main .btn-primary"))
     page.goto(stage.link_mailed_to(name))
 
 
-@scene
+@scene("E-mail confirmé", "E-mail confirmed")
 def confirm_done(stage: Stage, page: Page) -> None:
     confirm_link(stage, page)
-    page.click("main .btn-primary")
+    press(page.locator("main .btn-primary"))
 
 
-@scene
+@scene("Cette adresse est déjà confirmée", "This address is already confirmed")
 def confirm_already(stage: Stage, page: Page) -> None:
     confirm_link(stage, page)
     link = page.url
-    page.click("main .btn-primary")
+    press(page.locator("main .btn-primary"))
     page.goto(link)
 
 
-@scene
+@scene("Ce lien est trop ancien", "This link is too old")
 def confirm_expired(stage: Stage, page: Page) -> None:
     confirm_link(stage, page)
     stage.bridge.clock.forward(hours=25)
     page.reload()
 
 
-@scene
+@scene("Ce lien ne fonctionne pas", "This link does not work")
 def confirm_invalid(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/account/confirm/cut-in-tw"))
 
 
-@scene
+@scene("Ce lien concerne un autre compte", "This link is for another account")
 def confirm_other_account(stage: Stage, page: Page) -> None:
     confirm_link(stage, page)
     link = page.url
@@ -303,23 +320,23 @@ def confirm_other_account(stage: Stage, page: Page) -> None:
 # --- Home and the way out ---
 
 
-@scene
+@scene("Bonjour Ada Lovelace", "Hello Ada Lovelace")
 def home_several_services(stage: Stage, page: Page) -> None:
     sign_in(stage, page, stage.account(fresh_name()))
 
 
-@scene
+@scene("Bonjour Ada Lovelace", "Hello Ada Lovelace")
 def home_unconfirmed(stage: Stage, page: Page) -> None:
     sign_in(stage, page, stage.account(fresh_name(), confirmed=False))
 
 
-@scene
+@scene("Se déconnecter partout ?", "Sign out everywhere?")
 def sign_out_everywhere_question(stage: Stage, page: Page) -> None:
     sign_in(stage, page, stage.account(fresh_name()), stage.updago)
     page.goto(stage.at("/account/sign-out"))
 
 
-@scene
+@scene("Vous êtes déconnecté·e", "You are signed out")
 def signed_out(stage: Stage, page: Page) -> None:
     sign_in(stage, page, stage.account(fresh_name()), stage.updago)
     page.goto(stage.at("/cas/logout"))
@@ -328,42 +345,42 @@ def signed_out(stage: Stage, page: Page) -> None:
 # --- Errors ---
 
 
-@scene
+@scene("Nous n'avons pas compris cette demande", "We did not understand this request")
 def error_400_malformed(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/cas/login") + "?service=a&service=b")
 
 
-@scene
+@scene("Le formulaire est resté ouvert trop longtemps", "The form has been open too long")
 def error_400_form_too_old(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/signin/local", service=stage.updago))
     page.fill("#identifier", "ext.ada")
     page.fill("#password", PASSWORD)
     page.context.clear_cookies()
-    page.click("main button[type=submit]")
+    press(page.locator("main button[type=submit]"))
 
 
-@scene
+@scene("Vous ne pouvez pas y aller d'ici", "You cannot go there from here")
 def error_403(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/cas/login", service="https://stranger.example/"))
 
 
-@scene
+@scene("Cette page n'existe pas", "This page does not exist")
 def error_404(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/nowhere"))
 
 
-@scene
+@scene("Cette page ne s'ouvre pas ainsi", "This page cannot be opened that way")
 def error_405(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/account/confirm/x/resend"))
 
 
-@scene
+@scene("C'est trop de données en une fois", "That is too much to send at once")
 def error_413(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/signin/local"))
     page.evaluate("document.getElementById('identifier').removeAttribute('maxlength')")
     page.evaluate("document.getElementById('identifier').value = 'x'.repeat(80000)")
     page.fill("#password", PASSWORD)
-    page.click("main button[type=submit]")
+    press(page.locator("main button[type=submit]"))
 
 
 def _failing_charter(stage: Stage, page: Page, error: Exception) -> None:
@@ -371,22 +388,22 @@ def _failing_charter(stage: Stage, page: Page, error: Exception) -> None:
         page.goto(stage.at("/account/charter"))
 
 
-@scene
+@scene("Trop de tentatives", "Too many attempts")
 def error_429(stage: Stage, page: Page) -> None:
     _failing_charter(stage, page, Throttled(40))
 
 
-@scene
+@scene("Une panne de notre côté", "Something broke on our side")
 def error_500(stage: Stage, page: Page) -> None:
     _failing_charter(stage, page, RuntimeError("broken on purpose"))
 
 
-@scene
+@scene("De retour dans quelques minutes", "Back in a few minutes")
 def error_503(stage: Stage, page: Page) -> None:
     _failing_charter(stage, page, OperationalError("select 1", {}, Exception("gone")))
 
 
-@scene
+@scene("Agenda vous renvoie sans cesse ici", "Calendar keeps sending you back here")
 def error_508_loop(stage: Stage, page: Page) -> None:
     sign_in(stage, page, stage.account(fresh_name()))
     for _ in range(12):

@@ -16,7 +16,10 @@ from urllib.parse import urlencode
 
 from werkzeug import Response
 
+from external_accounts import throttle
+from external_accounts.identities import canonical_identifier
 from external_accounts.schema import Account, Address
+from external_accounts.throttle import Use
 from lms_bridge.demo.mail_sink import Mail, MailSink
 from lms_bridge.demo.sel import SelDirectory, SelUser, SimulatedSel
 from lms_bridge.demo.server import LoopbackServer
@@ -96,6 +99,14 @@ class Stage:
         """Confirm the account's address, as if on another device."""
         with self.bridge.runtime.database.begin() as session:
             self.bridge.confirm(session, session.query(Account).filter_by(username=username).one())
+
+    def exhaust(self, identifier: str) -> None:
+        """Use up the tries that strangers have at this identifier."""
+        now = self.bridge.clock()
+        use = Use(throttle.SIGN_IN_IDENTIFIER, canonical_identifier(identifier))
+        with self.bridge.runtime.database.begin() as session:
+            for _ in range(use.limit.burst):
+                throttle.reserve(session, [use], now)
 
     def mails_to(self, name: str) -> list[Mail]:
         """The messages to `name`@mail.example, once the jobs have had their turn."""

@@ -9,8 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.bridge_under_test import PASSWORD
+from tests.browser import scenes
 from tests.browser.conftest import OpenPage
-from tests.browser.scenes import SCENES, fresh_name, sign_in
+from tests.browser.scenes import fresh_name, sign_in
 from tests.browser.stage import SEL_USER, Stage
 from tests.browser.steps import LOCAL_DOOR, choose_door, expect_heading, sign_in_locally, whoami
 from tests.running_demo import RunningDemo, code_in, link_in
@@ -75,7 +76,7 @@ def test_the_mail_as_people_see_it_leads_to_the_page_that_confirms(own_demo: Run
 
 
 def test_a_wrong_code_says_how_many_tries_are_left(stage: Stage, page: Page) -> None:
-    SCENES["confirm_waiting_code_wrong"](stage, page)
+    scenes.confirm_waiting_code_wrong(stage, page)
     expect(page.get_by_role("alert")).to_contain_text("Ce n'est pas le code. Il reste 4 essais.")
 
 
@@ -127,7 +128,7 @@ def test_an_expired_link_gives_a_new_one_with_one_click(stage: Stage, page: Page
 
 
 def test_an_account_without_an_address_gives_one_and_confirms_it(stage: Stage, page: Page) -> None:
-    SCENES["address_form"](stage, page)
+    scenes.address_form(stage, page)
     page.get_by_label("Adresse courriel").fill("new.address@mail.example")
     page.get_by_role("button", name="Recevoir le lien").click()
     expect_heading(page, "Regardez votre messagerie")
@@ -138,7 +139,7 @@ def test_an_account_without_an_address_gives_one_and_confirms_it(stage: Stage, p
 
 
 def test_accepting_the_charter_leads_on_to_the_application(stage: Stage, page: Page) -> None:
-    SCENES["charter_text"](stage, page)
+    scenes.charter_text(stage, page)
     page.get_by_label("Je l'ai lue et je l'accepte").check()
     page.get_by_role("button", name="Accepter et continuer").click()
     expect(page).to_have_url(re.compile(f"^{re.escape(stage.library)}"))
@@ -157,12 +158,12 @@ def test_asking_for_a_message_no_longer_needed_leads_on(stage: Stage, open_page:
 
 
 def test_a_page_being_prepared_moves_on_by_itself_when_moodle_is_back(stage: Stage, page: Page) -> None:
-    SCENES["obstacle_being_prepared"](stage, page)
+    scenes.obstacle_being_prepared(stage, page)
     expect(page).to_have_url(f"{stage.moodle_url}/my/", timeout=15_000)
 
 
 def test_sel_silent_at_the_last_step_is_explained_and_the_other_door_works(stage: Stage, page: Page) -> None:
-    SCENES["sel_unreachable"](stage, page)
+    scenes.sel_unreachable(stage, page)
     expect_heading(page, "La porte « Enseignant·es, étudiant·es » ne répond pas")
     name = stage.account(fresh_name())
     choose_door(page, LOCAL_DOOR)
@@ -171,7 +172,7 @@ def test_sel_silent_at_the_last_step_is_explained_and_the_other_door_works(stage
 
 
 def test_sel_back_again_lets_the_same_person_try_again(stage: Stage, page: Page) -> None:
-    SCENES["sel_unreachable"](stage, page)
+    scenes.sel_unreachable(stage, page)
     page.get_by_role("link", name="Réessayer").click()
     expect(page).to_have_url(f"{stage.moodle_url}/my/")
     assert page.context.request.get(f"{stage.moodle_url}/whoami.json").json()["username"] == SEL_USER.username
@@ -184,3 +185,18 @@ def test_sel_down_from_the_start_leaves_the_other_door_open(own_demo: RunningDem
     choose_door(page, LOCAL_DOOR)
     sign_in_locally(page, own_demo.account("learner_confirmed"))
     expect(page).to_have_url(f"{own_demo.moodle}/my/")
+
+
+def test_a_message_delivered_late_offers_no_code_whose_time_is_over(stage: Stage, page: Page) -> None:
+    name = stage.account(fresh_name(), confirmed=False)
+    sign_in(stage, page, name, stage.updago)
+    page.get_by_role("button", name="Recevoir le lien").click()
+    expect_heading(page, "Regardez votre messagerie")
+    stage.bridge.clock.forward(minutes=11)
+    mail = stage.mails_to(name)[-1]
+    for part in (mail.text, mail.html):
+        assert "/account/confirm/" in part
+        assert "saisissez ce code" not in part
+        assert "None" not in part
+    page.goto(stage.link_mailed_to(name))
+    expect_heading(page, "Est-ce bien votre adresse ?")
