@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, make_response, redirect, render_template, request
+from flask import Blueprint, Response, current_app, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import BadRequest
 
@@ -62,12 +62,27 @@ def logout() -> ResponseReturnValue:
         if came_through is not None and came_through.logout:
             # It brings the browser back here, now without a session, and the way goes on.
             again = f"{bridge.settings.public_url}/cas/logout{f'?{urlencode(query())}' if back else ''}"
-            return _forget(redirect(upstream.logout_url(came_through, again), 302))
+            leave = upstream.logout_url(came_through, again)
+            if upstream_answers(came_through.issuer):
+                return _forget(redirect(leave, 302))
+            # Sent there, the person would end on a dead server's page; and its session may outlive its outage.
+            title = text_in(came_through.title, current_locale())
+            return _forget(_signed_out(told, upstream_logout_url=leave, upstream_logout_label=title))
     if back is not None:
         return _forget(redirect_to_application(back))
-    labels = [text_in(service.label, current_locale()) for name in told if (service := bridge.registry.by_name(name))]
-    page = render_template("signed_out.html", services=labels, sign_in_url="/")
-    return _forget(page)
+    return _forget(_signed_out(told))
+
+
+def _signed_out(told: list[str], **upstream_logout: str) -> str:
+    registry = runtime().registry
+    labels = [text_in(service.label, current_locale()) for name in told if (service := registry.by_name(name))]
+    return render_template("signed_out.html", services=labels, sign_in_url="/", **upstream_logout)
+
+
+def upstream_answers(issuer: str) -> bool:
+    """Whether the upstream CAS of this issuer is there at all, so that a browser can be sent to it."""
+    client: upstream.UpstreamCas = current_app.extensions["lms_bridge_upstreams"][issuer]
+    return client.answers(runtime().clock())
 
 
 def _forget(answer: ResponseReturnValue) -> Response:

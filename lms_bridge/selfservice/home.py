@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from external_accounts import audit
 from external_accounts.addresses import mask_address
 from lms_bridge.cas.admission import decide
-from lms_bridge.cas.views import show_doors
+from lms_bridge.cas.views import show_doors, upstream_answers
 from lms_bridge.i18n import current_locale
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import Mirror, SsoSession, Ticket
@@ -117,7 +117,7 @@ def sign_out_everywhere() -> ResponseReturnValue:
     wake_jobs()
     response = redirect("/cas/logout", 303)
     door = bridge.settings.upstream(person.issuer)
-    if door is not None and door.logout:
+    if door is not None and door.logout and upstream_answers(door.issuer):
         response = redirect(logout_url(door, f"{bridge.settings.public_url}/cas/logout"), 303)
     cookies.drop(response, bridge.settings, "session")
     return response

@@ -130,3 +130,21 @@ def test_a_cas_that_is_back_is_used_again_at_once_or_soon(tmp_path: Path) -> Non
                 bridge.clock.forward(seconds=10)
                 answer = bridge.browser().get("/signin/sel", follow=False)
                 assert answer.headers["Location"].startswith(address + "/login?")
+
+
+@pytest.mark.parametrize("page", ["/cas/logout", "/account/sign-out"])
+def test_signing_out_while_the_cas_is_down_ends_on_our_page(tmp_path: Path, page: str) -> None:
+    with reserved_port() as port, running_bridge(
+        tmp_path, upstreams=[university(f"http://127.0.0.1:{port}", trusted_domains=["univ.example"])]
+    ) as bridge:  # fmt: skip
+        browser = bridge.browser()
+        with broken_server(answering(SUCCESS), port=port):
+            assert ticket_in(come_back(bridge, browser))
+        bridge.clock.forward(minutes=1)
+        answer = browser.get(page)
+        if page == "/account/sign-out":
+            answer = browser.submit()
+        else:
+            assert f"127.0.0.1:{port}/logout?" in answer.text  # its session may be open still: said, with a link
+        assert heading(answer) == "Vous êtes déconnecté·e"
+        assert browser.get("/cas/login", params={"service": APP}, follow=False).status_code == 200
