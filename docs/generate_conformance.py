@@ -1,6 +1,7 @@
 """Writes `docs/reference/conformance.md`: which test stands for which line.
 
-A test carries a line's id in its name (`test_cas_18_…`) or in its docstring (`CAS-18`).
+A test carries a line's id in its name (`test_cas_18_…`) or in its docstring (`CAS-18`); a whole file carries it in the
+docstring at its top.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import sys
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
 from generated_page import DOCS, cell, run
 
@@ -30,8 +30,8 @@ INTRODUCTION = """\
 # Conformance
 
 Each line is a requirement from a specification or a standard, shortened; its source is named. Beside it stand the
-tests that carry its id in their name or docstring. Lines without one, and lines that do not apply yet, are listed too:
-nothing here is claimed without a test that can fail.
+tests that carry its id in their name or docstring, or in that of their file. Lines without one, and lines that do not
+apply yet, are listed too: nothing here is claimed without a test that can fail.
 
 Sources: **CAS** = CAS Protocol 3.0.3 (section) · **ASVS** = OWASP ASVS 5.0 · **NIST** = SP 800-63B-4 ·
 **FPCS** = OWASP Forgot Password cheat sheet · **EVCS** = OWASP Email Validation and Verification cheat sheet ·
@@ -46,24 +46,27 @@ def tests_by_line() -> dict[str, list[str]]:
     """The tests of each line, as links."""
     found: dict[str, list[str]] = defaultdict(list)
     for file in sorted(TESTS.rglob("test_*.py")):
-        for test in _tests_in(file):
-            link = f"[`{test.name}`](../../{file.relative_to(DOCS.parent).as_posix()})"
-            for line in ids_of(test):
-                found[line].append(link)
+        module = ast.parse(file.read_text(encoding="utf-8"))
+        where = f"../../{file.relative_to(DOCS.parent).as_posix()}"
+        for line in _ids("", ast.get_docstring(module)):
+            found[line].append(f"[all of `{file.name}`]({where})")
+        for test in _tests_in(module):
+            for line in _ids(test.name, ast.get_docstring(test)):
+                found[line].append(f"[`{test.name}`]({where})")
     return found
 
 
-def ids_of(test: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
-    """The ids a test carries, each once."""
+def _ids(name: str, docstring: str | None) -> list[str]:
+    """The ids that a name and a docstring carry, each once."""
     ids: dict[str, None] = {}
-    for text, pattern in ((test.name, _IN_NAME), (ast.get_docstring(test) or "", _IN_DOCSTRING)):
+    for text, pattern in ((name, _IN_NAME), (docstring or "", _IN_DOCSTRING)):
         for family, number, invariant, which in pattern.findall(text):
             ids[f"{family.upper()}-{number}" if family else f"{invariant.upper()}{which}"] = None
     return list(ids)
 
 
-def _tests_in(file: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+def _tests_in(module: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(module):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
             yield node
 

@@ -130,6 +130,7 @@ def test_an_unchanged_sign_in_is_no_change_for_moodle(database: Database) -> Non
 
 
 def test_lnk_01_equal_mail_never_joins_a_local_account(database: Database, add_person: AddPerson) -> None:
+    """I5."""
     local = add_person(database, "ext.jean", "jean.dupont@univ.example")
     with database.begin() as session:
         address = primary_address(session.get_one(Account, local))

@@ -57,6 +57,7 @@ def test_d11_a_forged_host_reaches_no_mail_and_no_redirect(scene: Scene) -> None
 
 
 def test_d12_a_mailbox_cannot_be_flooded_and_nobody_learns_that_it_was_tried(scene: Scene) -> None:
+    """TOK-02."""
     pages = set()
     scene.ada.sign_in("ext.ada", service=APP)
     for _ in range(12):

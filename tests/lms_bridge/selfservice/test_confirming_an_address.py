@@ -65,6 +65,7 @@ def test_link_and_code_are_one_state(scene: Scene) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 def test_d01_looking_at_the_link_changes_nothing(scene: Scene, method: str) -> None:
+    """TOK-09, TOK-19, I11."""
     mail = scene.asked()
     for _ in range(3):
         assert requests.request(method, link_in(mail), timeout=20).status_code == 200
@@ -84,6 +85,7 @@ def test_d02_the_page_behind_the_link_presses_no_button_by_itself(scene: Scene) 
 
 
 def test_d03_d23_confirming_signs_nobody_in(scene: Scene) -> None:
+    """TOK-11."""
     mail = scene.asked()
     stranger = Browser(scene.bridge.url)
     stranger.get(link_in(mail))

@@ -70,6 +70,7 @@ def town(bridge: BridgeUnderTest) -> Iterator[BridgeUnderTest]:
 
 
 def test_unknown_wrong_suspended_erased_and_member_get_the_same_answer_i3_d40(town: BridgeUnderTest) -> None:
+    """TOK-01."""
     names = ["ext.nobody", "ext.ada", "ext.bob", "ext.eve", "ext.dan", "jdupont", "nobody@mail.example"]
     answers = {name: comparable(attempt(town, name), name) for name in names}
     assert answers["ext.nobody"][0] == 401
@@ -88,7 +89,7 @@ def test_only_after_the_right_password_is_somebody_told_that_they_are_suspended(
 
 
 def test_known_and_unknown_take_as_long_i3_d14(town: BridgeUnderTest) -> None:
-    """Medians of interleaved tries, generously bounded: a shortcut past the hash would be ten times faster."""
+    """Medians of interleaved tries, generously bounded: a shortcut past the hash would be ten times faster. TOK-01."""
     times: dict[str, list[float]] = {"ext.ada": [], "ext.nobody": [], "jdupont": [], "nobody@mail.example": []}
     browser = town.browser()
     browser.get("/signin/local")
@@ -142,6 +143,7 @@ def test_another_spelling_is_no_further_budget(town: BridgeUnderTest, spellings:
 
 
 def test_d38_strangers_cannot_shut_out_a_device_that_signed_in_before(town: BridgeUnderTest) -> None:
+    """TOK-02."""
     mine = town.browser()
     mine.sign_in("ext.ada")
     mine.get("/cas/logout")

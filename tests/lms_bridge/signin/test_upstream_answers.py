@@ -112,6 +112,7 @@ def test_lnk_06_a_name_that_can_be_nobody_s_is_refused_with_a_page_and_the_other
 
 
 def test_a_name_that_another_account_holds_is_refused_and_joins_nothing(sel: Street) -> None:
+    """LNK-11: and nothing of the other account is shown."""
     with sel.bridge.runtime.database.begin() as session:
         create_account(
             session,
