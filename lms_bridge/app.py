@@ -6,7 +6,7 @@ import mimetypes
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import structlog
 from flask import Flask, Response, abort, g, render_template, request, send_file
@@ -105,7 +105,7 @@ def language_links() -> list[dict[str, Any]]:
         here = []
     # The return from an upstream CAS spends a ticket: it cannot be asked for twice.
     again = request.method in ("GET", "HEAD") and request.endpoint != "signin.upstream_return"
-    path = request.path if again else "/"
+    path = quote(request.path) if again else "/"  # a backslash would lead the browser to another host
     return [
         {
             "code": code,

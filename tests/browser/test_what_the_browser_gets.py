@@ -110,6 +110,16 @@ def test_the_watch_sees_a_request_to_another_host(demo: RunningDemo, page: Page,
     watches[0].problems.clear()
 
 
+@pytest.mark.parametrize("path", ["/%5Celsewhere.invalid/", "/%2F/elsewhere.invalid/", "//elsewhere.invalid/"])
+def test_the_language_switch_of_a_strange_address_stays_here(demo: RunningDemo, page: Page, path: str) -> None:
+    """SES-05: browsers read a backslash as a slash, and two slashes as the beginning of a host."""
+    page.goto(f"{demo.bridge}{path}")
+    expect_heading(page, "Cette page n'existe pas")
+    page.get_by_role("link", name="English").click()
+    expect_heading(page, "This page does not exist")
+    assert page.url.startswith(f"{demo.bridge}/")
+
+
 @pytest.mark.parametrize("language", ["fr", "en"])
 def test_a_page_is_announced_in_its_language(demo: RunningDemo, open_page: OpenPage, language: str) -> None:
     page = open_page(locale=language)
