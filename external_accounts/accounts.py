@@ -99,6 +99,14 @@ def suspend(
     )
 
 
+def readmit(session: Session, account: Account, *, now: datetime, origin: audit.Origin) -> None:
+    """Lift a suspension."""
+    account.suspended_at = account.suspended_until = None
+    account.suspension_reason = ""
+    account.note_change()
+    audit.record(session, "account.readmitted", outcome="ok", now=now, origin=origin, account_id=account.id)
+
+
 @dataclass(frozen=True, slots=True)
 class AccountFacts:
     """All the gate may know of an account, read in one statement at the moment of the decision (I1)."""

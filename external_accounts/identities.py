@@ -42,6 +42,8 @@ class Assertion:
     person: Person = field(default_factory=Person)
     email: str = ""
     profile: str = "staff"
+    profile_is_certain: bool = False
+    """Whether the issuer's attributes name the profile; else it is only what a new account begins with."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -111,6 +113,9 @@ def sign_in_with_assertion(
 
 def _refresh(account: Account, identity: SignInIdentity, assertion: Assertion, now: datetime) -> None:
     identity.attributes, identity.refreshed_at = dict(assertion.attributes), now
+    if assertion.profile_is_certain and account.profile != assertion.profile:
+        account.profile = assertion.profile
+        account.note_change()
     person = assertion.person
     if person.display_name and (account.given_name, account.family_name) != (person.given_name, person.family_name):
         account.given_name, account.family_name = person.given_name, person.family_name

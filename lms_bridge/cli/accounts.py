@@ -9,12 +9,13 @@ from typing import NoReturn
 import click
 
 from external_accounts import audit
-from external_accounts.accounts import Person, UsernameRefused, UsernameTaken, account_by_username, suspend
+from external_accounts.accounts import Person, UsernameRefused, UsernameTaken, account_by_username, readmit, suspend
 from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.identities import create_local_account
 from lms_bridge.cli import settings as cli_settings
 from lms_bridge.runtime import build_runtime
 from lms_bridge.signin import sessions
+from lms_bridge.sync.step import forget_mirror
 
 MINIMUM = 12
 
@@ -81,6 +82,49 @@ def suspend_account(context: click.Context, username: str, reason: str) -> None:
     finally:
         runtime.close()
     click.echo(f"Suspended {username}.")
+
+
+@accounts.command("readmit")
+@click.argument("username")
+@click.pass_context
+def readmit_account(context: click.Context, username: str) -> None:
+    """Lift a suspension. What else stands in the way (an unconfirmed address …) still does."""
+    runtime = build_runtime(cli_settings.read(context))
+    try:
+        with runtime.database.begin() as session:
+            account = account_by_username(session, username)
+            if account is None:
+                _fail(f"There is no account called `{username}`.")
+            if account.suspended_at is None:
+                _fail(f"`{username}` is not suspended.")
+            readmit(session, account, now=runtime.clock(), origin=_operator())
+    finally:
+        runtime.close()
+    click.echo(f"Readmitted {username}.")
+
+
+@accounts.command("look-again")
+@click.argument("username")
+@click.option("--site", required=True, help="Name of the Moodle site in the settings.")
+@click.pass_context
+def look_again(context: click.Context, username: str, site: str) -> None:
+    """Forget what is known of the account's user in a Moodle: the next sign-in looks for it by name, as at the first.
+
+    For a conflict that was settled in Moodle itself: a user renamed, deleted, or given the right sign-in method.
+    """
+    settings = cli_settings.read(context)
+    if site not in {known.name for known in settings.sites}:
+        _fail(f"There is no site called `{site}` in the settings.")
+    runtime = build_runtime(settings)
+    try:
+        with runtime.database.begin() as session:
+            account = account_by_username(session, username)
+            if account is None:
+                _fail(f"There is no account called `{username}`.")
+            forget_mirror(session, account.id, site, now=runtime.clock(), origin=_operator())
+    finally:
+        runtime.close()
+    click.echo(f"Forgot the user of {username} at {site}.")
 
 
 def _operator() -> audit.Origin:

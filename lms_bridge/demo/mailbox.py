@@ -32,7 +32,7 @@ _MAIL_POLICY = (
 )
 
 _SERVERS = (
-    ("bridge", "LMS Bridge", "la passerelle : connexion, mon compte, assistance"),
+    ("bridge", "LMS Bridge", "la passerelle : connexion et état de mon accès"),
     ("moodle", "UPdago (simulé)", "la plateforme de cours, protégée par la passerelle"),
     ("sel", "SEL (simulé)", "le serveur CAS de l’université"),
     ("mailbox", "Boîte aux lettres", "cette page : tous les messages envoyés"),
@@ -45,8 +45,8 @@ _CASES = {
     "learner_unconfirmed": "Apprenant·e extérieur·e, adresse non confirmée : doit d’abord ouvrir le message reçu ici.",
     "learner_suspended": "Apprenant·e extérieur·e suspendu·e : n’entre pas, et apprend pourquoi.",
     "vacataire": "Vacataire : passe par SEL, mot de passe tenu par l’annuaire.",
-    "not_activated": "Compte pas encore activé : demander un lien d’activation.",
-    "helpdesk": "Assistance : ouvre la console d’assistance de la passerelle.",
+    "not_activated": "Compte annoncé par l’université, pas encore activé : il n’a pas de mot de passe.",
+    "helpdesk": "Une personne de l’assistance, qui se connecte comme tout le monde.",
 }
 
 

@@ -273,23 +273,26 @@ def read_assertion(
         value = value[0] if isinstance(value, list) and value else value
         return value.strip()[:254] if isinstance(value, str) else ""
 
+    profile, certain = _profile(upstream, raw)
     kept = {name: raw[name] for name in upstream.keep if name in raw}
     return Assertion(
         issuer=upstream.issuer,
         subject=canonical(subject),
         person=Person(given_name=first("given_name")[:100], family_name=first("family_name")[:100]),
         email=first("email"),
-        profile=_profile(upstream, raw),
+        profile=profile,
+        profile_is_certain=certain,
         attributes=kept,
     )
 
 
-def _profile(upstream: Upstream, raw: Mapping[str, Any]) -> str:
+def _profile(upstream: Upstream, raw: Mapping[str, Any]) -> tuple[str, bool]:
+    """The profile, and whether a rule named it."""
     for rule in upstream.profile_rules:
         value = raw.get(rule.attribute)
         if rule.value in (value if isinstance(value, list) else [value]):
-            return rule.profile
-    return upstream.profile
+            return rule.profile, True
+    return upstream.profile, False
 
 
 def read_logout_request(text: str) -> str | None:

@@ -19,11 +19,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
+from external_accounts import audit
 from external_accounts.accounts import AccountFacts, account_facts
 from external_accounts.database import Database
 from external_accounts.schema import AccountId
@@ -264,6 +265,12 @@ def mirror_row(session: Session, account_id: AccountId, site: str) -> Mirror:
         session.execute(insert(Mirror).values(**fresh, written={}, problem="").on_conflict_do_nothing())
         row = session.scalars(query).one()
     return row
+
+
+def forget_mirror(session: Session, account_id: AccountId, site: str, *, now: datetime, origin: audit.Origin) -> None:
+    """Begin again with a site as if the account had never been there. Nothing is written to Moodle."""
+    session.execute(delete(Mirror).where(Mirror.account_id == account_id, Mirror.site == site))
+    audit.record(session, "mirror.forgotten", outcome="ok", now=now, origin=origin, account_id=account_id, site=site)
 
 
 def read_mirror(database: Database, account_id: AccountId, site: str) -> MirrorView:
