@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench translations format clean
+.PHONY: run test check bench docs translations format clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,11 @@ check: $(VENV)/.installed  ## format, lint, types, import rules, links, translat
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python docs/check_links.py
+
+docs: $(VENV)/.installed  ## write the generated reference pages again
+	$(BIN)/python docs/generate_settings_reference.py
+	$(BIN)/python docs/generate_cli_reference.py
+	$(BIN)/python docs/generate_conformance.py
 
 translations: $(VENV)/.installed  ## collect the texts to translate into the French catalogue
 	$(BIN)/python -m lms_bridge.i18n
