@@ -60,7 +60,7 @@ def build_runtime(settings: Settings, *, clock: Clock = utc_now, workers: int = 
     database = Database(settings.database_url)
     hasty = Database(settings.database_url, pool_size=4, patience=VALIDATION_PATIENCE_SECONDS)
     registry = ServiceRegistry(settings.services, site_urls={site.name: site.url for site in settings.sites})
-    http = outbound.session()
+    http = outbound.session(settings.services_ca_file)
     return Runtime(
         settings=settings,
         database=database,

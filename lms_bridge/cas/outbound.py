@@ -10,6 +10,7 @@ import contextlib
 import socket
 import threading
 from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -28,11 +29,16 @@ def call(http: requests.Session, method: str, url: str, *, timeout: tuple[float,
         return answer.status_code
 
 
-def session() -> requests.Session:
-    """A session for `call`. Safe to share between threads: it keeps no cookies, of one application for the next."""
+def session(ca_file: Path | None = None) -> requests.Session:
+    """A session for `call`. Safe to share between threads: it keeps no cookies, of one application for the next.
+
+    `ca_file` is a CA bundle to trust instead of the usual one.
+    """
     http = requests.Session()
     http.headers["User-Agent"] = "LMS-Bridge"
     http.trust_env = False
+    if ca_file is not None:
+        http.verify = str(ca_file)
     http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     for scheme in ("http://", "https://"):
         http.mount(scheme, _Adapter())

@@ -91,7 +91,7 @@ def _deliver(runtime: Runtime, smtp: smtplib.SMTP, mail_id: int, now: datetime) 
 
 @contextmanager
 def _connection(mail: Mail) -> Iterator[smtplib.SMTP]:
-    context = ssl.create_default_context()
+    context = ssl.create_default_context(cafile=mail.ca_file)
     smtp: smtplib.SMTP
     if mail.security == "tls":
         smtp = smtplib.SMTP_SSL(mail.host, mail.port, timeout=mail.timeout, context=context)

@@ -26,6 +26,7 @@ from sqlalchemy.exc import ArgumentError
 
 from lms_bridge.settings.sections import (
     Charter,
+    File,
     Institution,
     Local,
     Mail,
@@ -86,6 +87,9 @@ class Settings(BaseSettings):
     charter: Charter | None = Field(None, description="See `[charter]`.")
     upstreams: tuple[Upstream, ...] = Field((), description="See `[[upstreams]]`.")
     profiles: tuple[Profile, ...] = Field((), description="See `[[profiles]]`.")
+    services_ca_file: File | None = Field(
+        None, description="CA bundle to verify applications with (logout messages, proxy callbacks), if not the usual."
+    )
     services: tuple[Service, ...] = Field((), description="See `[[services]]`.")
     sites: tuple[Site, ...] = Field((), description="See `[[sites]]`.")
 

@@ -92,6 +92,7 @@ class Mail(Section):
     username: str = Field("", description="SMTP user name, if the server wants one.")
     password: SecretStr = Field(SecretStr(""), description="SMTP password.")
     sender: Mailbox = Field(description="Sender address of all mails, e.g. `ne-pas-repondre@univ.example`.")
+    ca_file: File | None = Field(None, description="CA bundle to verify the server with, if not the system's.")
     timeout: float = Field(20, gt=0, description="Seconds before an unresponsive mail server is given up.")
 
 

@@ -148,7 +148,7 @@ def end(session: Session, session_ids: Sequence[int], *, reason: str, now: datet
     session.execute(delete(ProxyGrant).where(ProxyGrant.session_id.in_(ids)))
     services = session.scalars(
         update(Ticket)
-        .where(Ticket.session_id.in_(ids), Ticket.validated, Ticket.logout_state.is_(None), Ticket.proxies.is_(None))
+        .where(Ticket.session_id.in_(ids), Ticket.validated, Ticket.logout_state.is_(None))
         .values(logout_state="pending", logout_due_at=now)
         .returning(Ticket.service_name)
     ).all()

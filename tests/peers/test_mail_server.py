@@ -246,12 +246,12 @@ def tls_context(authority: Authority) -> ssl.SSLContext:
 
 
 def test_mail_leaves_encrypted_and_with_a_password_when_settings_say_so(
-    tmp_path: Path, port: int, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, port: int, authority: Authority
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca_file))  # OpenSSL's own way to name the system's authorities
+    login = {"username": "bridge", "password": "s3cret", "ca_file": str(authority.ca_file)}
     with (
         running_mail_server(port, tls=tls_context(authority), login=("bridge", "s3cret")) as server,
-        bridge_with_mail(tmp_path, port, security="starttls", username="bridge", password="s3cret") as bridge,
+        bridge_with_mail(tmp_path, port, security="starttls", **login) as bridge,
     ):
         ask_for_the_mail(bridge)
         bridge.runner.run_once()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import unquote_plus
 
 import pytest
 import requests
@@ -37,6 +38,7 @@ def services(callback: Listener) -> list[dict[str, Any]]:
         *SERVICES,
         {"name": "portal", "label": {"fr": "Portail"}, "url": PORTAL, "proxy": True, "proxy_callbacks": [callback.url]},
         {"name": "back", "label": {"fr": "Fond"}, "url": BACK, "proxy": True, "proxy_callbacks": [callback.url]},
+        {"name": "deep", "label": {"fr": "Au fond"}, "url": f"{callback.url}/deep"},
         {"name": "plain", "label": {"fr": "Sans"}, "url": "https://plain.example/", "proxy_callbacks": [callback.url]},
     ]
 
@@ -271,3 +273,15 @@ def test_ses_05_one_applications_cookies_are_not_kept_for_the_next(
     granted(bridge, ada, callback)
     granted(bridge, ada, callback)
     assert "cookie" not in callback.received[1].headers
+
+
+def test_cas_11_a_back_end_that_accepted_a_proxy_ticket_is_told_of_the_sign_out(
+    bridge: BridgeUnderTest, ada: Browser, callback: Listener
+) -> None:
+    deep = f"{callback.url}/deep"
+    ticket = ask_proxy(bridge, granted(bridge, ada, callback), deep).proxy_ticket or ""
+    assert read(bridge.validate(ticket, deep, path="/cas/proxyValidate")).user
+    ada.get("/cas/logout")
+    bridge.runner.run_once()
+    (told,) = [request for request in callback.received if request.method == "POST"]
+    assert ticket in unquote_plus(told.body.decode())

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.bridge_under_test import SERVICES, BridgeUnderTest
+from tests.bridge_under_test import SERVICES, BridgeUnderTest, running_bridge
 from tests.lms_bridge.cas.answers import Told, read
 from tests.lms_bridge.cas.listeners import Listener
 from tests.outside_programs import require_program
@@ -67,6 +67,13 @@ def test_cas_26_a_callback_with_a_trusted_certificate_gets_its_grant(
     bridge.runtime.http.verify = str(authority / "ca.pem")
     told = grant(bridge, callback)
     assert callback.received[0].query["pgtIou"] == [told.grant_iou]
+
+
+def test_cas_26_settings_name_the_authority_of_the_applications(
+    services: list[dict[str, Any]], callback: Listener, authority: Path, tmp_path: Path
+) -> None:
+    with running_bridge(tmp_path, services=services, services_ca_file=str(authority / "ca.pem")) as bridge:
+        assert grant(bridge, callback).grant_iou
 
 
 def test_cas_26_a_callback_whose_authority_nobody_trusts_gets_nothing(
