@@ -74,14 +74,14 @@ class Base(DeclarativeBase):
 class Database:
     """The engine and the two ways to use it. One per process; safe to share between threads."""
 
-    def __init__(self, url: str, *, pool_size: int = 16, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, url: str, *, pool_size: int = 8, patience: float = PATIENCE_SECONDS) -> None:
         """Open `url` (`sqlite:///…` or `postgresql+psycopg://…`). Connects lazily.
 
         `patience` is how many seconds a statement waits for a lock, a free connection, or a silent server.
         """
         self.url = make_url(url)
         self._patience = patience
-        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": pool_size, "pool_timeout": patience}
+        options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 4, "pool_timeout": patience}
         # An error's text would name them, and with them addresses and password hashes, to whoever reads the log.
         options["hide_parameters"] = True
         if self.url.get_backend_name() == "sqlite":
