@@ -28,7 +28,7 @@ from benchmarks.servers import Running
 from external_accounts.passwords import MEMORY_KIB, PARALLELISM, TIME_COST
 
 CLIENTS = 4
-SIGN_IN_CLIENTS = 4
+SIGN_IN_CLIENTS = 8
 HASHING_SIGN_INS = 8
 
 

@@ -55,8 +55,8 @@ class Runtime:
         self.validator.database.close()
 
 
-def build_runtime(settings: Settings, *, clock: Clock = utc_now) -> Runtime:
-    """Put the parts together."""
+def build_runtime(settings: Settings, *, clock: Clock = utc_now, processes: int = 1) -> Runtime:
+    """Put the parts together. `processes` share this machine's cores."""
     database = Database(settings.database_url)
     hasty = Database(settings.database_url, pool_size=4, patience=VALIDATION_PATIENCE_SECONDS)
     registry = ServiceRegistry(settings.services, site_urls={site.name: site.url for site in settings.sites})
@@ -66,8 +66,8 @@ def build_runtime(settings: Settings, *, clock: Clock = utc_now) -> Runtime:
         database=database,
         keys=Keys([key.get_secret_value() for key in settings.secret_keys]),
         registry=registry,
-        # Every process may use all cores: connections are not spread evenly, and a hash yields to everything else.
-        hashing=PasswordHashing(threads=os.cpu_count() or 1),
+        # More hashes at once than cores throw each other's memory out of the caches.
+        hashing=PasswordHashing(threads=max(1, (os.cpu_count() or 1) // processes)),
         sites=MoodleSites(settings.sites),
         validator=Validator(settings, registry, hasty, clock, http),
         http=http,

@@ -94,7 +94,7 @@ class _Server(BaseApplication):
     def load(self) -> Any:
         _tame_the_heap()
         logs.configure(self._settings.log_level, self._settings.log_format)
-        runtime = build_runtime(self._settings)
+        runtime = build_runtime(self._settings, processes=self._workers)
         app = create_app(runtime)
         if self._jobs:
             runner = Runner(runtime)
