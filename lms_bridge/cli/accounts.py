@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import getpass
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from typing import NoReturn
 
 import click
+from sqlalchemy.orm import Session
 
 from external_accounts import audit
 from external_accounts.accounts import Person, UsernameRefused, UsernameTaken, account_by_username, readmit, suspend
 from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.identities import create_local_account
+from external_accounts.schema import Account
 from lms_bridge.cli import settings as cli_settings
 from lms_bridge.runtime import build_runtime
 from lms_bridge.signin import sessions
@@ -70,17 +75,9 @@ def create(context: click.Context, username: str, email: str, given_name: str, f
 @click.pass_context
 def suspend_account(context: click.Context, username: str, reason: str) -> None:
     """Suspend an account: its sessions end, and Moodle is closed to it."""
-    runtime = build_runtime(cli_settings.read(context))
-    try:
-        with runtime.database.begin() as session:
-            account = account_by_username(session, username)
-            if account is None:
-                _fail(f"There is no account called `{username}`.")
-            now = runtime.clock()
-            suspend(session, account, reason=reason, until=None, now=now, origin=_operator())
-            sessions.end_all_of(session, account.id, reason="suspended", now=now, origin=_operator())
-    finally:
-        runtime.close()
+    with _account(context, username) as (session, account, now):
+        suspend(session, account, reason=reason, until=None, now=now, origin=_operator())
+        sessions.end_all_of(session, account.id, reason="suspended", now=now, origin=_operator())
     click.echo(f"Suspended {username}.")
 
 
@@ -89,17 +86,10 @@ def suspend_account(context: click.Context, username: str, reason: str) -> None:
 @click.pass_context
 def readmit_account(context: click.Context, username: str) -> None:
     """Lift a suspension. What else stands in the way (an unconfirmed address …) still does."""
-    runtime = build_runtime(cli_settings.read(context))
-    try:
-        with runtime.database.begin() as session:
-            account = account_by_username(session, username)
-            if account is None:
-                _fail(f"There is no account called `{username}`.")
-            if account.suspended_at is None:
-                _fail(f"`{username}` is not suspended.")
-            readmit(session, account, now=runtime.clock(), origin=_operator())
-    finally:
-        runtime.close()
+    with _account(context, username) as (session, account, now):
+        if account.suspended_at is None:
+            _fail(f"`{username}` is not suspended.")
+        readmit(session, account, now=now, origin=_operator())
     click.echo(f"Readmitted {username}.")
 
 
@@ -112,19 +102,25 @@ def look_again(context: click.Context, username: str, site: str) -> None:
 
     For a conflict that was settled in Moodle itself: a user renamed, deleted, or given the right sign-in method.
     """
-    settings = cli_settings.read(context)
-    if site not in {known.name for known in settings.sites}:
+    if site not in {known.name for known in cli_settings.read(context).sites}:
         _fail(f"There is no site called `{site}` in the settings.")
-    runtime = build_runtime(settings)
+    with _account(context, username) as (session, account, now):
+        forget_mirror(session, account.id, site, now=now, origin=_operator())
+    click.echo(f"Forgot the user of {username} at {site}.")
+
+
+@contextmanager
+def _account(context: click.Context, username: str) -> Iterator[tuple[Session, Account, datetime]]:
+    """A transaction on the account of this name, and the time; ends the command when there is none."""
+    runtime = build_runtime(cli_settings.read(context))
     try:
         with runtime.database.begin() as session:
             account = account_by_username(session, username)
             if account is None:
                 _fail(f"There is no account called `{username}`.")
-            forget_mirror(session, account.id, site, now=runtime.clock(), origin=_operator())
+            yield session, account, runtime.clock()
     finally:
         runtime.close()
-    click.echo(f"Forgot the user of {username} at {site}.")
 
 
 def _operator() -> audit.Origin:
