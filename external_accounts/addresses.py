@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from external_accounts.proofs import cancel_pending
@@ -88,14 +87,3 @@ def set_primary_address(
     account.note_change()
     session.flush()
     return row
-
-
-def accounts_with_confirmed(session: Session, key: str) -> list[Account]:
-    """The living accounts for which this address is confirmed, oldest first."""
-    query = (
-        select(Account)
-        .join(Address)
-        .where(Address.email_key == key, Address.confirmed_at.is_not(None), Account.erased_at.is_(None))
-        .order_by(Account.id)
-    )
-    return list(session.scalars(query).unique())

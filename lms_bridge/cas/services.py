@@ -7,7 +7,7 @@ could read differently (user info, backslashes, control characters, dot segments
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from urllib.parse import quote, unquote_plus
 
 from lms_bridge.settings.sections import Service
@@ -68,7 +68,7 @@ class ServiceRegistry:
         parsed = parse_url(url)
         return parsed is not None and any(lies_below(parsed, known) for known in self._callbacks.get(service.name, ()))
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[Service]:
         return iter(self._by_name.values())
 
 

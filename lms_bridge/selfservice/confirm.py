@@ -26,6 +26,7 @@ from external_accounts.proofs import (
     CodeWrong,
     FoundProof,
     ProofExpired,
+    ProofUnknown,
     ProofUnusable,
     ProofUsed,
     state_of,
@@ -86,15 +87,18 @@ def ask() -> ResponseReturnValue:
     return redirect(f"/account/confirm/{handle}", 303)
 
 
+@pages.errorhandler(ProofUnknown)
+def unknown(_error: ProofUnknown) -> ResponseReturnValue:
+    """The address names no proof of ours, whatever was to be done with it."""
+    return _invalid(404)
+
+
 @pages.get("/<token>")
 def look(token: str) -> ResponseReturnValue:
     bridge = runtime()
     now = bridge.clock()
     with bridge.database.read() as session:
-        try:
-            found = proofs.look_at(session, bridge.keys, token)
-        except ProofUnusable:
-            return _invalid(404)
+        found = proofs.look_at(session, bridge.keys, token)
         return _page_of(session, token, found, now)
 
 
@@ -104,10 +108,7 @@ def claim(token: str) -> ResponseReturnValue:
     bridge = runtime()
     now = bridge.clock()
     with bridge.database.read() as session:
-        try:
-            found = proofs.look_at(session, bridge.keys, token)
-        except ProofUnusable:
-            return _invalid(404)
+        found = proofs.look_at(session, bridge.keys, token)
     try:
         if found.by == "link":
             with bridge.database.begin() as session:
@@ -140,10 +141,7 @@ def resend(token: str) -> ResponseReturnValue:
     bridge = runtime()
     now = bridge.clock()
     with bridge.database.begin() as session:
-        try:
-            found = proofs.look_at(session, bridge.keys, token)
-        except ProofUnusable:
-            return _invalid(404)
+        found = proofs.look_at(session, bridge.keys, token)
         if found.proof.claimed_at is not None:
             return _already(found.proof)
         address = session.get_one(Address, found.proof.address_id)
@@ -164,7 +162,7 @@ def state(token: str) -> ResponseReturnValue:
     with bridge.database.read() as session:
         try:
             found = proofs.look_at(session, bridge.keys, token)
-        except ProofUnusable:
+        except ProofUnknown:
             return jsonify(confirmed=False), 404
         return jsonify(confirmed=found.proof.claimed_at is not None)
 
