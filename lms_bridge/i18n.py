@@ -17,14 +17,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from babel.dates import format_date, format_timedelta, get_timezone_location
+from babel.dates import format_date, get_timezone_location
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
@@ -227,30 +227,6 @@ def _zone(zone: ZoneInfo, locale: str) -> str:
 
 def unbroken(words: str) -> str:
     return re.sub(r"(\d) h (\d)", "\\1\N{NO-BREAK SPACE}h\N{NO-BREAK SPACE}\\2", words)
-
-
-def format_duration(duration: timedelta, locale: str) -> str:
-    """A length of time by its largest unit and the next ("1 hour 30 minutes", "2 days"). Never negative."""
-    text = translator(locale)
-    seconds = max(0, round(duration.total_seconds()))
-    days, seconds = divmod(seconds, 86_400)
-    hours, seconds = divmod(seconds, 3_600)
-    minutes, seconds = divmod(seconds, 60)
-    parts = [
-        text.ngettext("%(num)d day", "%(num)d days", days) if days else "",
-        text.ngettext("%(num)d hour", "%(num)d hours", hours) if hours else "",
-        text.ngettext("%(num)d minute", "%(num)d minutes", minutes) if minutes else "",
-        text.ngettext("%(num)d second", "%(num)d seconds", seconds) if seconds else "",
-    ]
-    largest = next((index for index, part in enumerate(parts) if part), None)
-    if largest is None:
-        return text.ngettext("%(num)d second", "%(num)d seconds", 0)
-    return " ".join(part for part in parts[largest : largest + 2] if part)
-
-
-def format_relative(moment: datetime, now: datetime, locale: str) -> str:
-    """How long ago or how far ahead, roughly: "3 days ago", "il y a 3 jours". Both aware."""
-    return format_timedelta(moment - now, threshold=1, add_direction=True, locale=locale)
 
 
 # --- Keeping the catalogue in step with the sources ---
