@@ -5,6 +5,7 @@ Facts are stored, decisions are not: whether somebody may enter is computed by t
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime
 from typing import Any
 
@@ -41,6 +42,8 @@ class Account(Base):
     id: Mapped[AccountId] = mapped_column(Generated(), primary_key=True)
     username: Mapped[str] = mapped_column(String(100), unique=True)
     """The name asserted to applications: matches `^[a-z0-9._@-]{1,100}$` (invariant I12), never reused."""
+    key: Mapped[str] = mapped_column(String(20), unique=True, default=lambda: secrets.token_hex(10))
+    """Names the account in other systems for ever, whatever its user name becomes. Says nothing about the person."""
     profile: Mapped[str] = mapped_column(String(40))
     given_name: Mapped[str] = mapped_column(String(100), default="")
     family_name: Mapped[str] = mapped_column(String(100), default="")

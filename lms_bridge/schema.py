@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint, false
+from sqlalchemy import JSON, Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint, false, text, true
 from sqlalchemy import Identity as Generated
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -82,7 +82,13 @@ class Mirror(Base):
     """What we last wrote to a Moodle site for an account, and what we last saw there."""
 
     __tablename__ = "mirrors"
-    __table_args__ = (UniqueConstraint("account_id", "site"), UniqueConstraint("site", "moodle_id"))
+    __table_args__ = (
+        UniqueConstraint("account_id", "site"),
+        UniqueConstraint("site", "moodle_id"),
+        # What the continuous worker asks for many times a minute.
+        Index("ix_mirrors_due", "id", sqlite_where=text("due = 1"), postgresql_where=text("due")),
+        Index("ix_mirrors_recheck_at", "recheck_at"),
+    )
 
     id: Mapped[int] = mapped_column(Generated(), primary_key=True)
     account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"))
@@ -102,3 +108,86 @@ class Mirror(Base):
     sign_out_pending: Mapped[bool] = mapped_column(Boolean, server_default=false())
     """The person signed out everywhere: Moodle's sessions are to be ended (suspend and lift, see the sync room)."""
     problem: Mapped[str] = mapped_column(String(200), default="")
+    """Why a human must look, or why the last try failed; empty when all is well."""
+    conflicts: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    """Fields that changed here and in Moodle: `{"field", "ours", "theirs"}` each. Nothing was written."""
+    absent_runs: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    """Complete runs in a row that did not find the user in Moodle: one is a doubt, two are a conflict."""
+    due: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    """To be brought into step. Set by a trigger in the transaction that changes the account (migration 0002)."""
+    next_try_at: Mapped[datetime | None]
+    """Not before this: the last try failed, or the guard holds the row."""
+    tries: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    recheck_at: Mapped[datetime | None]
+    """When the gate's answer may change by itself: a suspension or the rights end."""
+    leased_until: Mapped[datetime | None]
+    """A worker has the row until then; a killed one's is taken over."""
+
+
+class SiteState(Base):
+    """What is known of a Moodle site as a whole."""
+
+    __tablename__ = "site_states"
+
+    site: Mapped[str] = mapped_column(String(40), primary_key=True)
+    active: Mapped[bool] = mapped_column(Boolean, default=True, server_default=true())
+    """Whether settings name the site. Accounts get a mirror row for each active site when they are made."""
+    release: Mapped[str] = mapped_column(String(20), default="", server_default="")
+    """Branch (`4.5`) that the last run accepted; another one stops the next run."""
+    cohort_ids: Mapped[dict[str, int]] = mapped_column(JSON, default=dict)
+    """Moodle's ids of our cohorts, by ID number."""
+    run_lease: Mapped[str] = mapped_column(String(40), default="", server_default="")
+    run_lease_until: Mapped[datetime | None]
+    """One run at a time; a dead run's lease ends by itself."""
+    complete_run_at: Mapped[datetime | None]
+    held_since: Mapped[datetime | None]
+    """Since when the guard holds changes back from the continuous worker."""
+    held_reason: Mapped[str] = mapped_column(String(300), default="", server_default="")
+    failing_since: Mapped[datetime | None]
+    """Since when Moodle has not done what was asked."""
+    last_error: Mapped[str] = mapped_column(String(300), default="", server_default="")
+    nightly_day: Mapped[str] = mapped_column(String(10), default="", server_default="")
+    """The local day (`2026-09-01`) whose nightly run was begun."""
+
+
+class SyncRun(Base):
+    """One run over a whole site that was meant to write."""
+
+    __tablename__ = "sync_runs"
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    site: Mapped[str] = mapped_column(String(40), index=True)
+    kind: Mapped[str] = mapped_column(String(10))
+    """`apply`, `adopt` or `nightly`."""
+    actor: Mapped[str] = mapped_column(String(120), default="")
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str] = mapped_column(String(20), default="running")
+    """`running`, `done`, `nothing`, `stopped` (by the guard), `partial`, `unreachable`."""
+    checksum: Mapped[str] = mapped_column(String(64), default="")
+    counts: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    problem: Mapped[str] = mapped_column(String(500), default="")
+
+
+class JournalEntry(Base):
+    """One write to Moodle: written down before it is made, settled after it."""
+
+    __tablename__ = "sync_journal"
+    __table_args__ = (Index("ix_sync_journal_open", "site", "state"), Index("ix_sync_journal_at", "site", "kind", "at"))
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("sync_runs.id"))
+    """None: written for one account, at a sign-in or by the continuous worker."""
+    site: Mapped[str] = mapped_column(String(40))
+    account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"), index=True)
+    moodle_id: Mapped[int | None]
+    kind: Mapped[str] = mapped_column(String(10))
+    before: Mapped[dict[str, Any]] = mapped_column(JSON)
+    after: Mapped[dict[str, Any]] = mapped_column(JSON)
+    reason: Mapped[str] = mapped_column(String(60), default="")
+    state: Mapped[str] = mapped_column(String(10))
+    """`intended`, then `done`, `refused`, or `lost` (looked up afterwards: it was not made)."""
+    code: Mapped[str] = mapped_column(String(80), default="")
+    """Moodle's code of a refusal."""
+    at: Mapped[datetime]
+    settled_at: Mapped[datetime | None]

@@ -20,7 +20,8 @@ from lms_bridge.runtime import Runtime
 from lms_bridge.schema import Mirror
 from lms_bridge.settings.sections import Service
 from lms_bridge.signin.sessions import CurrentSession
-from lms_bridge.sync.step import MirrorView, bring_into_step, is_fresh
+from lms_bridge.sync.mirrors import MirrorView, is_fresh
+from lms_bridge.sync.step import bring_into_step
 
 _MIRROR = Prepared(
     lambda: select(Mirror.state, Mirror.account_version, Mirror.seen_at, Mirror.suspended_by_us).where(

@@ -20,7 +20,7 @@ from external_accounts.schema import Account
 from lms_bridge.cli import settings as cli_settings
 from lms_bridge.runtime import build_runtime
 from lms_bridge.signin import sessions
-from lms_bridge.sync.step import forget_mirror
+from lms_bridge.sync.mirrors import forget_mirror
 
 MINIMUM = 12
 

@@ -62,12 +62,12 @@ def test_a_changed_name_reaches_moodle_at_the_next_sign_in(world: World) -> None
     assert world.user().lastname == "King"
 
 
-def test_a_field_changed_in_moodle_is_left_as_it_is(world: World) -> None:
+def test_a_field_of_ours_that_was_changed_in_moodle_is_put_right(world: World) -> None:
     world.ticket()
     world.user().lastname = "Byron"
     world.bridge.clock.forward(minutes=10)
     assert world.ticket()
-    assert world.user().lastname == "Byron"
+    assert world.user().lastname == "Lovelace"
 
 
 def test_i7_somebody_suspended_in_moodle_by_hand_gets_no_ticket_and_is_told_so(world: World) -> None:

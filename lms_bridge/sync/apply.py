@@ -1,0 +1,339 @@
+"""Making writes to Moodle, a batch of one kind at a time: put down, made, settled.
+
+Three steps, each complete in itself, so that a crash between any two of them leaves a state the next run understands:
+
+1. one transaction writes the journal's entries and says in the mirrors what is about to be done;
+2. Moodle is called once;
+3. one transaction settles the entries and says in the mirrors what was done.
+
+A call whose outcome is unknown is read back, never repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+from sqlalchemy.orm import Session
+
+from external_accounts.database import Database
+from external_accounts.schema import AccountId
+from lms_bridge.gate import MirrorState
+from lms_bridge.schema import Mirror
+from lms_bridge.settings.sections import Site
+from lms_bridge.sync import journal, mirrors
+from lms_bridge.sync.actions import Action, Kind
+from lms_bridge.sync.compare import observed_value
+from lms_bridge.sync.desired import CUSTOM
+from lms_bridge.sync.observed import ask
+from moodle_ws.client import MoodleClient
+from moodle_ws.cohorts import Membership
+from moodle_ws.errors import BadRow, MoodleError
+from moodle_ws.user_writes import Created, NewUser, UpdateOutcome, UpdateStatus, UserUpdate
+from moodle_ws.users import MoodleUser, same_email
+
+log = structlog.get_logger(__name__)
+
+UPDATES = frozenset({Kind.CLOSE, Kind.REFRESH, Kind.ADOPT, Kind.OPEN})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one action. `state` is the journal's word; `moodle_id` the user's once it is known."""
+
+    state: str
+    code: str = ""
+    moodle_id: int | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.state == journal.DONE
+
+
+_REFUSED = Outcome(journal.REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes to one site."""
+
+    database: Database
+    client: MoodleClient
+    site: Site
+    cohort_ids: Mapping[str, int]
+    clock: Callable[[], datetime]
+    run_id: int | None = None
+
+    def write(self, actions: Sequence[Action]) -> list[Outcome]:
+        """Make `actions`, all of one kind, one for an account at most. Returns what became of each, in order.
+
+        Raises:
+            MoodleError: Moodle could not go on. What it did before is settled; what may have happened stays written
+                down as intended, for `settle_open`.
+        """
+        kind = actions[0].kind
+        with self.database.begin() as session:
+            entries = journal.intend(session, actions, site=self.site.name, run_id=self.run_id, now=self.clock())
+            actions = [self._announce(session, action) for action in actions]
+        outcomes, failure = self._call(kind, actions)
+        with self.database.begin() as session:
+            for entry, action, outcome in zip(entries, actions, outcomes, strict=True):
+                if outcome.state != journal.INTENDED:
+                    self._record(session, entry, action, outcome)
+        if failure is not None:
+            raise failure
+        return outcomes
+
+    def _announce(self, session: Session, action: Action) -> Action:
+        """Say in the mirror what is about to be done. Somebody created a moment ago has an id by now."""
+        row = mirrors.ensure_mirror(session, action.account_id, self.site.name)
+        _assign(row, _before(action))
+        joining = action.kind is Kind.JOIN and action.moodle_id is None
+        return replace(action, moodle_id=row.moodle_id) if joining else action
+
+    # -- calls ---------------------------------------------------------------------------------------------------------
+
+    def _call(self, kind: Kind, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
+        if kind in UPDATES:
+            return self._update(actions)
+        if kind is Kind.CREATE:
+            return self._create(actions)
+        return self._membership(kind, actions)
+
+    def _update(self, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
+        failure: MoodleError | None = None
+        answers: Sequence[UpdateOutcome]
+        try:
+            answers = self.client.update_users([_user_update(action) for action in actions])
+        except MoodleError as error:
+            answers, failure = error.outcomes, error
+        unknown = [
+            action for action, answer in zip(actions, answers, strict=True) if answer.status is UpdateStatus.UNKNOWN
+        ]
+        looked = self._read_back(unknown)
+        outcomes = []
+        for action, answer in zip(actions, answers, strict=True):
+            match answer.status:
+                case UpdateStatus.APPLIED:
+                    outcomes.append(Outcome(journal.DONE, moodle_id=action.moodle_id))
+                case UpdateStatus.REFUSED:
+                    outcomes.append(Outcome(journal.REFUSED, answer.code or "refused"))
+                case UpdateStatus.UNKNOWN:
+                    outcomes.append(looked.get(action.account_id, Outcome(journal.INTENDED)))
+                case UpdateStatus.NOT_SENT:
+                    outcomes.append(Outcome(journal.LOST, "not sent"))
+        return outcomes, failure
+
+    def _create(self, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
+        failure: MoodleError | None = None
+        answers: Sequence[Created | BadRow]
+        try:
+            answers = self.client.create_users_each([_new_user(action) for action in actions])
+        except MoodleError as error:
+            answers, failure = error.outcomes, error
+        made = {answer.username: answer.id for answer in answers if isinstance(answer, Created)}
+        refused = {actions[answer.index].username: answer for answer in answers if isinstance(answer, BadRow)}
+        # Another window may have created one of them meanwhile, or the answer got lost: look before judging.
+        looked = self._read_back([action for action in actions if action.username not in made])
+        outcomes = []
+        for action in actions:
+            number = made.get(action.username)
+            found = looked.get(action.account_id, Outcome(journal.INTENDED))
+            if number is not None:
+                outcomes.append(Outcome(journal.DONE, moodle_id=number))
+            elif found.done or action.username not in refused:
+                outcomes.append(found)
+            else:
+                outcomes.append(Outcome(journal.REFUSED, refused[action.username].code or "invalidparameter"))
+        return outcomes, failure
+
+    def _membership(self, kind: Kind, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
+        rows: dict[int, Membership] = {}
+        outcomes = [_REFUSED] * len(actions)
+        for index, action in enumerate(actions):
+            cohort = self.cohort_ids.get(str({**action.before, **action.after}["cohort"]))
+            if cohort is None or action.moodle_id is None:
+                outcomes[index] = Outcome(journal.REFUSED, "no such cohort" if cohort is None else "no such user")
+            else:
+                rows[index] = Membership(cohort, action.moodle_id)
+        try:
+            if kind is Kind.LEAVE:
+                self.client.remove_cohort_members(list(rows.values()))
+                for index in rows:
+                    outcomes[index] = Outcome(journal.DONE, moodle_id=actions[index].moodle_id)
+            else:
+                for index, answer in zip(rows, self.client.add_cohort_members(list(rows.values())), strict=True):
+                    done = Outcome(journal.DONE, moodle_id=answer.userid)
+                    outcomes[index] = done if answer.member else Outcome(journal.REFUSED, answer.code or "refused")
+        except MoodleError as error:
+            # Both calls may be made again without harm, so nothing needs to be read back.
+            for index in rows:
+                outcomes[index] = Outcome(journal.LOST, "not answered")
+            return outcomes, error
+        return outcomes, None
+
+    # -- what happened -------------------------------------------------------------------------------------------------
+
+    def settle_open(self, account_ids: Sequence[AccountId] | None = None) -> int:
+        """Settle what earlier runs left as intended, by reading Moodle. Returns how many entries.
+
+        Raises:
+            MoodleError: Moodle could not be read; the rest stays open.
+        """
+        with self.database.read() as session:
+            entries = journal.unsettled(session, self.site.name, account_ids)
+        for entry, action in entries:
+            outcome = self._look(action) if action.kind not in (Kind.JOIN, Kind.LEAVE) else Outcome(journal.LOST)
+            with self.database.begin() as session:
+                self._record(session, entry, action, outcome)
+        return len(entries)
+
+    def _read_back(self, actions: Sequence[Action]) -> dict[AccountId, Outcome]:
+        """What Moodle shows of actions whose outcome is unknown; nothing of those it cannot be asked about now."""
+        found = {}
+        try:
+            for action in actions:
+                found[action.account_id] = self._look(action)
+        except MoodleError as error:
+            log.warning("sync.read_back", outcome="failed", site=self.site.name, error=type(error).__name__)
+        return found
+
+    def _look(self, action: Action) -> Outcome:
+        """Whether Moodle holds what the action wanted."""
+        if action.kind is Kind.CREATE:
+            users, _ = ask(self.client, "username", [str(action.after["username"])])
+        else:
+            users, _ = ask(self.client, "id", [action.moodle_id or 0])
+        user = users[0] if len(users) == 1 else None
+        if user is None or user.looks_deleted or not _holds(user, action):
+            return Outcome(journal.LOST)
+        return Outcome(journal.DONE, moodle_id=user.id)
+
+    def _record(self, session: Session, entry: int, action: Action, outcome: Outcome) -> None:
+        now = self.clock()
+        journal.settle(session, entry, outcome.state, now=now, code=outcome.code, moodle_id=outcome.moodle_id)
+        row = mirrors.ensure_mirror(session, action.account_id, self.site.name)
+        changes = _after(action, outcome, row.written) if outcome.done else _undone(action, outcome, row.state)
+        _assign(row, changes, done=outcome.done)
+        if not outcome.done and outcome.state == journal.REFUSED:
+            log.warning(
+                "sync.write",
+                outcome="refused",
+                site=self.site.name,
+                account=action.account_id,
+                kind=action.kind.value,
+                code=outcome.code,
+            )
+        if action.last and outcome.state != journal.LOST and action.version:
+            row.account_version, row.seen_at = action.version, now
+            session.flush()
+            mirrors.settle(session, action.account_id, self.site.name, action.version)
+
+
+def _assign(row: Mirror, values: Mapping[str, Any], *, done: bool = False) -> None:
+    """Put `values` into the row. Another window may have created the user meanwhile: then only a success counts."""
+    if "owned" in values and row.moodle_id is not None and not done:
+        values = {name: value for name, value in values.items() if name == "moodle_id" and value is not None}
+    for name, value in values.items():
+        setattr(row, name, value)
+
+
+def _before(action: Action) -> dict[str, Any]:
+    """What the mirror says before the write: that we are about to make it."""
+    match action.kind:
+        case Kind.CLOSE:
+            return {"suspended_by_us": True}
+        case Kind.CREATE:
+            # Nobody has the name, and we are about to take it.
+            return {"owned": True, "state": MirrorState.PENDING.value, "problem": ""}
+        case Kind.ADOPT:
+            return {"owned": True, "moodle_id": action.moodle_id}
+        case _:
+            return {}
+
+
+def _after(action: Action, outcome: Outcome, written: Mapping[str, Any]) -> dict[str, Any]:
+    """What the mirror says once the write was made."""
+    match action.kind:
+        case Kind.CLOSE:
+            return {"suspended_by_us": True}
+        case Kind.OPEN:
+            return {"suspended_by_us": False, "state": MirrorState.IN_STEP.value}
+        case Kind.REFRESH:
+            return {"written": {**written, **action.after}}
+        case Kind.CREATE | Kind.ADOPT:
+            fields = {name: value for name, value in action.after.items() if name != "auth"}
+            return {
+                "moodle_id": outcome.moodle_id,
+                "owned": True,
+                "suspended_by_us": False,
+                "written": {**written, **fields},
+                "state": MirrorState.IN_STEP.value,
+                "problem": "",
+            }
+        case Kind.JOIN:
+            return {"written": {**written, "cohorts": sorted({*written.get("cohorts", ()), action.after["cohort"]})}}
+        case Kind.LEAVE:
+            return {
+                "written": {**written, "cohorts": sorted({*written.get("cohorts", ())} - {action.before["cohort"]})}
+            }
+
+
+def _undone(action: Action, outcome: Outcome, state: str) -> dict[str, Any]:
+    """What the mirror says when the write was not made."""
+    values: dict[str, Any] = {}
+    if action.kind is Kind.CLOSE:
+        values["suspended_by_us"] = False
+    elif action.kind in (Kind.CREATE, Kind.ADOPT):
+        values["owned"] = False
+        if action.kind is Kind.ADOPT:
+            values["moodle_id"] = None
+    if outcome.state == journal.REFUSED and state != MirrorState.CONFLICT:
+        values["problem"] = f"Moodle refused to {action.kind}: {outcome.code}"[:200]
+        values["conflicts"] = _refused_fields(action, outcome)
+        # A field Moodle does not take keeps nobody out; a user it does not make, open or rename does.
+        if action.kind in (Kind.CLOSE, Kind.CREATE, Kind.OPEN, Kind.ADOPT) or "username" in action.after:
+            values["state"] = MirrorState.CONFLICT.value
+    return values
+
+
+def _refused_fields(action: Action, outcome: Outcome) -> list[dict[str, Any]]:
+    return [
+        {"field": name, "ours": str(value), "theirs": str(action.before.get(name) or ""), "problem": outcome.code}
+        for name, value in action.after.items()
+        if name != "auth"
+    ]
+
+
+def _holds(user: MoodleUser, action: Action) -> bool:
+    """Whether a user shows everything the action was to write. What is not shown is no evidence against it."""
+    for name, value in action.after.items():
+        shown = observed_value(user, name)
+        if shown is None and name not in ("username", "auth", "suspended"):
+            continue
+        if name == "email" and isinstance(shown, str):
+            if not same_email(shown, str(value)):
+                return False
+        elif action.kind is Kind.CREATE and (name in ("firstname", "lastname", "lang") or name.startswith(CUSTOM)):
+            continue  # the person may have changed these since, and it is still the user we made
+        elif shown != value:
+            return False
+    return True
+
+
+def _user_update(action: Action) -> UserUpdate:
+    plain = {name: value for name, value in action.after.items() if not name.startswith(CUSTOM)}
+    return UserUpdate(id=action.moodle_id or 0, customfields=_custom(action), **plain)
+
+
+def _new_user(action: Action) -> NewUser:
+    plain = {name: value for name, value in action.after.items() if not name.startswith(CUSTOM)}
+    return NewUser(customfields=_custom(action), **plain)
+
+
+def _custom(action: Action) -> dict[str, str] | None:
+    custom = {name.removeprefix(CUSTOM): str(value) for name, value in action.after.items() if name.startswith(CUSTOM)}
+    return custom or None

@@ -1,0 +1,73 @@
+"""The journal: each write is put down before it is made, and settled after it.
+
+What a crash leaves behind is an entry that says `intended`. Nobody repeats it: the next run, or the next look at that
+account, reads Moodle and settles it as `done` or `lost`, and the mirror accordingly (D53; "unknown outcome").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from external_accounts.schema import AccountId
+from lms_bridge.schema import JournalEntry
+from lms_bridge.sync.actions import Action, Kind
+
+INTENDED, DONE, REFUSED, LOST = "intended", "done", "refused", "lost"
+
+
+def intend(session: Session, actions: Sequence[Action], *, site: str, run_id: int | None, now: datetime) -> list[int]:
+    """Write the actions down; returns the entries' ids, in order."""
+    entries = [
+        JournalEntry(
+            run_id=run_id,
+            site=site,
+            account_id=action.account_id,
+            moodle_id=action.moodle_id,
+            kind=action.kind.value,
+            before=dict(action.before),
+            after=dict(action.after),
+            reason=action.reason[:60],
+            state=INTENDED,
+            at=now,
+        )
+        for action in actions
+    ]
+    session.add_all(entries)
+    session.flush()
+    return [entry.id for entry in entries]
+
+
+def settle(
+    session: Session, entry_id: int, state: str, *, now: datetime, code: str = "", moodle_id: int | None = None
+) -> None:
+    """Say what became of an entry."""
+    values = {"state": state, "code": (code or "")[:80], "settled_at": now}
+    if moodle_id is not None:
+        values["moodle_id"] = moodle_id
+    session.execute(update(JournalEntry).where(JournalEntry.id == entry_id).values(values))
+
+
+def unsettled(session: Session, site: str, account_ids: Iterable[AccountId] | None = None) -> list[tuple[int, Action]]:
+    """The entries nobody has settled, oldest first: those of a site, or of some of its accounts."""
+    query = select(JournalEntry).where(JournalEntry.site == site, JournalEntry.state == INTENDED)
+    if account_ids is not None:
+        query = query.where(JournalEntry.account_id.in_(list(account_ids)))
+    return [(entry.id, _action(entry)) for entry in session.scalars(query.order_by(JournalEntry.id))]
+
+
+def _action(entry: JournalEntry) -> Action:
+    return Action(
+        kind=Kind(entry.kind),
+        account_id=entry.account_id,
+        username=str(entry.after.get("username", "")),
+        version=0,
+        moodle_id=entry.moodle_id,
+        before=entry.before,
+        after=entry.after,
+        reason=entry.reason,
+        last=False,
+    )

@@ -1,0 +1,133 @@
+"""Mirror rows as values, and what is written into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import case, delete, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from external_accounts import audit
+from external_accounts.accounts import AccountFacts
+from external_accounts.schema import Account, AccountId
+from lms_bridge.gate import MirrorState
+from lms_bridge.schema import Mirror
+from lms_bridge.settings.sections import Site
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorView:
+    """A mirror row as values: what was last written to Moodle for an account, and what was last seen there."""
+
+    moodle_id: int | None = None
+    state: MirrorState = MirrorState.PENDING
+    owned: bool = False
+    suspended_by_us: bool = False
+    written: Mapping[str, Any] = field(default_factory=dict)
+    account_version: int = 0
+    seen_at: datetime | None = None
+    absent_runs: int = 0
+    due: bool = True
+    conflicts: Sequence[Mapping[str, Any]] = ()
+    problem: str = ""
+
+
+def is_fresh(mirror: MirrorView, facts: AccountFacts, site: Site, now: datetime) -> bool:
+    """Whether a recent look found this very version of the account in step: no need to look again."""
+    return (
+        mirror.state is MirrorState.IN_STEP
+        and not mirror.suspended_by_us
+        and mirror.account_version == facts.version
+        and mirror.seen_at is not None
+        and now - mirror.seen_at < timedelta(minutes=site.trust_minutes)
+    )
+
+
+def outlives_outage(mirror: MirrorView, facts: AccountFacts, site: Site, now: datetime) -> bool:
+    """Whether the person may enter although Moodle's web service does not answer."""
+    return (
+        mirror.state is MirrorState.IN_STEP
+        and not mirror.suspended_by_us
+        and mirror.written.get("username", facts.username) == facts.username
+        and mirror.seen_at is not None
+        and now - mirror.seen_at < timedelta(hours=site.outage_hours)
+    )
+
+
+def view_of(row: Mirror | None) -> MirrorView:
+    if row is None:
+        return MirrorView()
+    return MirrorView(
+        moodle_id=row.moodle_id,
+        state=MirrorState(row.state),
+        owned=row.owned,
+        suspended_by_us=row.suspended_by_us,
+        written=dict(row.written),
+        account_version=row.account_version,
+        seen_at=row.seen_at,
+        absent_runs=row.absent_runs,
+        due=row.due,
+        conflicts=row.conflicts,
+        problem=row.problem,
+    )
+
+
+def ensure_mirror(session: Session, account_id: AccountId, site: str) -> Mirror:
+    """The account's mirror row, held until the transaction ends; made when there is none yet."""
+    query = select(Mirror).where(Mirror.account_id == account_id, Mirror.site == site).with_for_update()
+    row = session.scalar(query)
+    if row is None:
+        # Two sign-ins of one person may come here at once; the second finds the first one's row.
+        insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
+        session.execute(insert(Mirror).values(**fresh_row(account_id, site)).on_conflict_do_nothing())
+        row = session.scalars(query).one()
+    return row
+
+
+def fresh_row(account_id: AccountId, site: str) -> dict[str, Any]:
+    """The values of a mirror row of which nothing is known."""
+    return {
+        "account_id": account_id,
+        "site": site,
+        "state": MirrorState.PENDING.value,
+        "account_version": 0,
+        "written": {},
+        "problem": "",
+        "conflicts": [],
+    }
+
+
+def save(session: Session, account_id: AccountId, site: str, values: Mapping[str, Any]) -> None:
+    """Write `values` (column names) into the account's mirror row."""
+    row = ensure_mirror(session, account_id, site)
+    for name, value in values.items():
+        setattr(row, name, value)
+
+
+def settle(session: Session, account_id: AccountId, site: str, version: int) -> None:
+    """Note that the account was handled as of `version`: due again only if it has changed since (or is being changed
+    now: then the trigger of that transaction has the last word)."""
+    current = select(Account.version).where(Account.id == account_id).scalar_subquery()
+    session.execute(
+        update(Mirror)
+        .where(Mirror.account_id == account_id, Mirror.site == site)
+        .values(due=case((current == version, False), else_=True), next_try_at=None, tries=0, leased_until=None)
+    )
+
+
+def forget_mirror(session: Session, account_id: AccountId, site: str, *, now: datetime, origin: audit.Origin) -> None:
+    """Begin again with a site as if the account had never been there. Nothing is written to Moodle."""
+    session.execute(delete(Mirror).where(Mirror.account_id == account_id, Mirror.site == site))
+    ensure_mirror(session, account_id, site).due = True
+    audit.record(session, "mirror.forgotten", outcome="ok", now=now, origin=origin, account_id=account_id, site=site)
+
+
+def next_change(facts: AccountFacts, now: datetime) -> datetime | None:
+    """When the gate's answer may change without anybody doing anything: a suspension or the rights end."""
+    moments = [moment for moment in (facts.suspended_until, facts.rights_end_at) if moment is not None and moment > now]
+    return min(moments, default=None)
