@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import time
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -15,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from lms_bridge.settings import Settings
+from lms_bridge.settings.sections import Threshold
 
 SCRIPT = "docs/generate_settings_reference.py"
 INTRODUCTION = """\
@@ -46,7 +48,7 @@ def _sections(model: type[BaseModel], prefix: str) -> list[str]:
     parts = []
     for name, field in model.model_fields.items():
         section = _model_in(field.annotation)
-        if section is None:
+        if section is None or section is Threshold:  # small enough to stand in its line
             continue
         path = f"{prefix}{name}"
         title = f"`[[{path}]]`" if _is_list(field.annotation) else f"`[{path}]`"
@@ -95,6 +97,8 @@ _PLAIN = {
     "float": "number",
     "bool": "`true` or `false`",
     "Path": "path",
+    "date": "date",
+    "time": "time of day",
     "IPv4Network": "IPv4 network",
     "IPv6Network": "IPv6 network",
 }
@@ -102,6 +106,10 @@ _PLAIN = {
 
 def _words(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if annotation is Threshold:
+        return "table: `percent`, `floor`"
+    if _model_in(annotation) is annotation:
+        return "section"
     if origin is Annotated:
         return _words(arguments[0])
     if origin is Literal:
@@ -119,8 +127,9 @@ def _words(annotation: Any) -> str:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**must be given**"
-    if _model_in(field.annotation) is not None:
-        return "none"
+    model = _model_in(field.annotation)
+    if model is not None and model is not Threshold:
+        return "as below" if isinstance(field.default, BaseModel) else "none"
     value = field.get_default(call_default_factory=True)
     if value is None or value is PydanticUndefined or value in ("", ()):
         return "–"
@@ -130,6 +139,10 @@ def _default(field: FieldInfo) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, SecretStr):
         return '""'
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
+    if isinstance(value, time):
+        return value.strftime("%H:%M:%S")
     if isinstance(value, Path):
         value = str(value)
     if isinstance(value, bool):
