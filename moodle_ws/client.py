@@ -95,6 +95,11 @@ class MoodleClient:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
+    @property
+    def unavailable(self) -> bool:
+        """Whether a call made now would be answered by the circuit breaker, without asking Moodle."""
+        return self._breaker is not None and self._breaker.is_open
+
     def close(self) -> None:
         """Drops the open connections of the session made here; a session passed in stays its owner's."""
         if self._owns_session:

@@ -18,6 +18,8 @@ from lms_bridge.demo.sel_directory import SelDirectory, SelUser
 from lms_bridge.runtime import Runtime
 
 DOMAIN = "univ-demo.example"
+CANARY = "canari"
+"""An ordinary user of the simulated Moodle, by whom the bridge sees that it sees."""
 ORIGIN = audit.Origin(actor="demo")
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from lms_bridge import migrations
 from lms_bridge.app import create_app
-from lms_bridge.demo.accounts import ACCOUNTS, fill_bridge, fill_directory
+from lms_bridge.demo.accounts import ACCOUNTS, CANARY, DOMAIN, fill_bridge, fill_directory
 from lms_bridge.demo.mailbox import Mailbox
 from lms_bridge.demo.sel import SelDirectory, SimulatedSel
 from lms_bridge.demo.server import LoopbackServer
@@ -96,6 +96,7 @@ class Demo:
             url=self.urls["moodle"], token=self.token, cas_url=f"{self.urls['bridge']}/cas", multiauth=False
         )
         self.moodle = SimulatedMoodle(options)
+        self.moodle.site.add_user(CANARY, firstname="Canari", lastname="Témoin", email=f"canari@{DOMAIN}")
         self._serve(stack, self.moodle.wsgi_app, 1)
         settings = load(config)
         logs.configure(settings.log_level, settings.log_format)

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from lms_bridge.demo.accounts import DOMAIN
+from lms_bridge.demo.accounts import CANARY, DOMAIN
 
 
 def settings_text(urls: Mapping[str, str], folder: Path, *, smtp_port: int, moodle_token: str) -> str:
@@ -73,6 +73,7 @@ profile = "vacataire"
 name = "updago"
 url = "{urls["moodle"]}"
 token = "{moodle_token}"
+canary = "{CANARY}"
 
 [[services]]
 name = "updago"

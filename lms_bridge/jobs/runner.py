@@ -36,10 +36,12 @@ class Runner:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
         self._jobs = [
+            _Job(functions.introduce_sites, 600),
             _Job(functions.deliver_logouts, 1),
             _Job(functions.deliver_mails, 1),
             _Job(functions.end_sessions_in_moodle, 2),
-            _Job(functions.close_and_refresh_mirrors, 2),
+            _Job(functions.bring_mirrors_into_step, 1),
+            _Job(functions.make_nightly_runs, 60),
             _Job(functions.end_overdue_sessions, 30),
             _Job(functions.give_memory_back, 2),
             _Job(functions.purge, 600),

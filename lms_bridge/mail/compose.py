@@ -11,11 +11,9 @@ from datetime import datetime
 from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
 from email.policy import SMTP
-from functools import cache
 from typing import Any
 
 import css_inline
-from jinja2 import Environment, FileSystemLoader, select_autoescape
 from sqlalchemy.orm import Session
 
 from external_accounts.accounts import Person
@@ -24,7 +22,8 @@ from external_accounts.proofs import format_code, proof_keys, state_of
 from external_accounts.schema import Account, OutboxMail, Proof
 from lms_bridge import i18n
 from lms_bridge.cas.services import ServiceRefused
-from lms_bridge.runtime import Runtime, templates_folder
+from lms_bridge.rendering import outside_requests
+from lms_bridge.runtime import Runtime
 from lms_bridge.settings import Settings
 from lms_bridge.settings.sections import text_in
 from lms_bridge.web.theme import theme
@@ -84,7 +83,7 @@ def _message(settings: Settings, mail: OutboxMail, context: Mapping[str, Any]) -
         **context,
     }
     with i18n.use_locale(mail.locale):
-        environment = _environment()
+        environment = outside_requests()
         subject = environment.get_template(f"mail/{mail.template}.subject.txt").render(values)
         text = environment.get_template(f"mail/{mail.template}.txt").render(values)
         html = environment.get_template(f"mail/{mail.template}.html").render(values)
@@ -104,15 +103,3 @@ def _message(settings: Settings, mail: OutboxMail, context: Mapping[str, Any]) -
     # Last: `Content-*` headers that are there earlier move into the first part, where no mail program looks.
     message["Content-Language"] = mail.locale
     return message
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(templates_folder()),
-        autoescape=select_autoescape(["html"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    i18n.install(environment)
-    return environment

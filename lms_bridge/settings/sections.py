@@ -376,6 +376,10 @@ class Site(Section):
     protected: tuple[str, ...] = Field(
         (), description="Moodle user names the bridge never touches, besides the administrator, guest and token user."
     )
+    adopts: tuple[str, ...] = Field(
+        ("manual", "email", "ldap", "cas", "casattras"),
+        description="Auth methods of Moodle users that `sync adopt` may take over.",
+    )
     parallel_calls: int = Field(
         2, ge=1, le=4, description="Calls a run makes at once; no more than half of Moodle's PHP workers."
     )

@@ -17,16 +17,17 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from external_accounts.database import Database
-from external_accounts.schema import AccountId
+from external_accounts.schema import Account, AccountId
 from lms_bridge.gate import MirrorState
 from lms_bridge.schema import Mirror
 from lms_bridge.settings.sections import Site
 from lms_bridge.sync import journal, mirrors
 from lms_bridge.sync.actions import Action, Kind
-from lms_bridge.sync.compare import observed_value
+from lms_bridge.sync.compare import PROTECTED_IDS, observed_value, protected_names
 from lms_bridge.sync.desired import CUSTOM
 from lms_bridge.sync.observed import ask
 from moodle_ws.client import MoodleClient
@@ -54,6 +55,15 @@ class Outcome:
 
 
 _REFUSED = Outcome(journal.REFUSED)
+_CHANGED = Outcome(journal.LOST, "the account changed")
+
+
+class ForbiddenTarget(Exception):
+    """A write was meant for a user that is never touched."""
+
+    def __init__(self, action: Action) -> None:
+        self.action = action
+        super().__init__(f"{action.kind} of protected user {action.username or action.moodle_id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +85,19 @@ class Writer:
                 down as intended, for `settle_open`.
         """
         kind = actions[0].kind
+        for action in actions:
+            if action.moodle_id in PROTECTED_IDS or action.username in protected_names(self.site):
+                raise ForbiddenTarget(action)  # the last belt: no plan may hold such an action
         with self.database.begin() as session:
             entries = journal.intend(session, actions, site=self.site.name, run_id=self.run_id, now=self.clock())
             actions = [self._announce(session, action) for action in actions]
-        outcomes, failure = self._call(kind, actions)
+            current = _versions(session, actions)
+        stale = {action.account_id for action in actions if action.version != current.get(action.account_id)}
+        sent = [action for action in actions if action.account_id not in stale]
+        answers, failure = self._call(kind, sent) if sent else ([], None)
+        fresh = iter(answers)
+        # Decided on what is no longer so: left to the next look, which is due already.
+        outcomes = [_CHANGED if action.account_id in stale else next(fresh) for action in actions]
         with self.database.begin() as session:
             for entry, action, outcome in zip(entries, actions, outcomes, strict=True):
                 if outcome.state != journal.INTENDED:
@@ -233,6 +252,13 @@ class Writer:
             mirrors.settle(session, action.account_id, self.site.name, action.version)
 
 
+def _versions(session: Session, actions: Sequence[Action]) -> dict[AccountId, int]:
+    ids = [action.account_id for action in actions]
+    return {
+        row.id: row.version for row in session.execute(select(Account.id, Account.version).where(Account.id.in_(ids)))
+    }
+
+
 def _assign(row: Mirror, values: Mapping[str, Any], *, done: bool = False) -> None:
     """Put `values` into the row. Another window may have created the user meanwhile: then only a success counts."""
     if "owned" in values and row.moodle_id is not None and not done:
@@ -265,13 +291,15 @@ def _after(action: Action, outcome: Outcome, written: Mapping[str, Any]) -> dict
         case Kind.REFRESH:
             return {"written": {**written, **action.after}}
         case Kind.CREATE | Kind.ADOPT:
+            suspended = action.before.get("suspended") is True  # before the bridge came: only Moodle lifts it
+            state = MirrorState.SUSPENDED_ELSEWHERE if suspended else MirrorState.IN_STEP
             fields = {name: value for name, value in action.after.items() if name != "auth"}
             return {
                 "moodle_id": outcome.moodle_id,
                 "owned": True,
                 "suspended_by_us": False,
-                "written": {**written, **fields},
-                "state": MirrorState.IN_STEP.value,
+                "written": {**written, "username": action.username, **fields},
+                "state": state.value,
                 "problem": "",
             }
         case Kind.JOIN:

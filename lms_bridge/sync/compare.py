@@ -17,13 +17,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lms_bridge.gate import MirrorState
-from lms_bridge.settings.sections import FieldMode
+from lms_bridge.i18n import N_
+from lms_bridge.settings.sections import FieldMode, Site
 from lms_bridge.sync.actions import Action, Conflict, Kind
 from lms_bridge.sync.desired import CUSTOM, DesiredUser, Subject
 from lms_bridge.sync.mirrors import MirrorView
 from moodle_ws.users import MoodleUser, same_email
 
-SUSPENDED_IN_MOODLE = "suspended in Moodle"
+SUSPENDED_IN_MOODLE = N_("suspended in Moodle")
+PROTECTED = N_("the Moodle user is protected")
+PROTECTED_IDS = frozenset({1, 2})
+"""Guest and first administrator: Moodle's installer makes them in this order."""
+PROTECTED_NAMES = frozenset({"guest", "admin"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,10 @@ class Rules:
     """Whether somebody unknown to Moodle is created now."""
     runs_before_absence: int = 0
     """How many complete runs must have missed a user before this look may call it gone."""
+    protected: frozenset[str] = PROTECTED_NAMES
+    """User names never touched."""
+    own_user: int = 0
+    """The id of the token's own user: suspending it would end our own access (ground truth §3)."""
 
 
 def compare(
@@ -69,13 +78,18 @@ def compare(
     *,
     member_of: frozenset[str] | None = None,
     decision: str = "",
+    shared_address: bool = False,
 ) -> Comparison:
     """Compare one account.
 
     `observed` is the user a look-up by id (for a mirrored account) or by name returned, None when it returned
     nobody. `member_of` holds the ID numbers of our cohorts Moodle shows the user in; None: not looked at. `decision`
-    is the gate's first obstacle, for the reason of a closing.
+    is the gate's first obstacle, for the reason of a closing. `shared_address`: another account of ours holds the
+    same address at this site (`source.without_address`), so this one's is not written.
     """
+    if shared_address:
+        fields = {name: value for name, value in desired.fields.items() if name != "email"}
+        desired = replace(desired, fields=fields)
     look = _Look(subject, desired, mirror, rules, member_of, decision)
     if observed is None:
         return look.nobody()
@@ -99,12 +113,18 @@ class _Look:
     def nobody(self) -> Comparison:
         if self.mirror.moodle_id is not None:
             if self.mirror.absent_runs < self.rules.runs_before_absence:
-                return Comparison(self.mirror.state, moodle_id=self.mirror.moodle_id, problem="not found by this run")
-            return self.conflict("the user is gone from Moodle", None)
+                return Comparison(
+                    self.mirror.state, moodle_id=self.mirror.moodle_id, problem=N_("not found by this run")
+                )
+            return self.conflict(N_("the user is gone from Moodle"), None)
         if self.desired.suspended or not self.rules.creates:
             return Comparison(MirrorState.PENDING)
+        if "email" not in self.desired.fields:
+            return self.conflict(N_("another account has the same address"), None)
+        if self.desired.username in self.rules.protected:
+            return self.conflict(PROTECTED, None)
         values = {"username": self.desired.username, "auth": self.desired.auth, **self.desired.fields}
-        create = self._action(Kind.CREATE, None, {}, values, "not in Moodle yet")
+        create = self._action(Kind.CREATE, None, {}, values, N_("not in Moodle yet"))
         return Comparison(MirrorState.IN_STEP, (create, *self._joins(None)))
 
     # -- somebody there ------------------------------------------------------------------------------------------------
@@ -112,18 +132,20 @@ class _Look:
     def problem(self, user: MoodleUser) -> str | None:
         """Why a human must look before this user is touched, or None."""
         if user.looks_deleted:
-            return "the user was deleted in Moodle"
+            return N_("the user was deleted in Moodle")
+        if user.id in PROTECTED_IDS or user.id == self.rules.own_user or user.username in self.rules.protected:
+            return PROTECTED
         if user.username is None or user.auth is None or user.suspended is None:
-            return "Moodle does not show user name, auth method or suspension: check the token's capabilities"
+            return N_("Moodle does not show user name, auth method or suspension")
         if user.auth != self.desired.auth:
-            return f"the user's auth method is {user.auth}"
+            return N_("the user has another sign-in method")
         if user.confirmed is False:
-            return "the user is not confirmed in Moodle"
+            return N_("the user is not confirmed in Moodle")
         expected = self.mirror.written.get("username", self.desired.username)
         if user.username not in (self.desired.username, expected):
-            return "the user was renamed in Moodle"
+            return N_("the user was renamed in Moodle")
         if user.username != self.desired.username and not self.mirror.owned:
-            return "the user name differs from the account's"
+            return N_("the user name is not the account's")
         return None
 
     def conflict(self, problem: str, user: MoodleUser | None) -> Comparison:
@@ -170,7 +192,7 @@ class _Look:
             actions += refresh
         if user.suspended:
             before, after = {"suspended": True}, {"suspended": False}
-            actions.append(self._action(Kind.OPEN, user.id, before, after, "admitted again"))
+            actions.append(self._action(Kind.OPEN, user.id, before, after, N_("admitted again")))
         if self.mirror.owned:
             actions += self._joins(user.id)
             actions += self._leaves(user.id)
@@ -201,7 +223,7 @@ class _Look:
                 drifted = drifted or last == ours
         if not after:
             return [], tuple(conflicts), noted
-        reason = "changed in Moodle" if drifted else "changed here"
+        reason = N_("changed in Moodle") if drifted else N_("changed here")
         return [self._action(Kind.REFRESH, user.id, before, after, reason)], tuple(conflicts), noted
 
     def _owned_fields(self) -> Iterator[tuple[str, str]]:
@@ -217,7 +239,7 @@ class _Look:
             facts.account_id,
             facts.username,
             user.id,
-            "changed here and in Moodle",
+            N_("changed here and in Moodle"),
             field=name,
             ours=ours,
             theirs=theirs,
@@ -231,7 +253,7 @@ class _Look:
             return []
         there = self.member_of if self.member_of is not None else self._written_cohorts()
         return [
-            self._action(Kind.JOIN, moodle_id, {}, {"cohort": idnumber}, "belongs in the cohort")
+            self._action(Kind.JOIN, moodle_id, {}, {"cohort": idnumber}, N_("belongs in the cohort"))
             for idnumber in sorted(self.desired.cohorts - there)
         ]
 
@@ -242,7 +264,7 @@ class _Look:
         ours = self._written_cohorts()
         there = ours if self.member_of is None else ours & self.member_of
         return [
-            self._action(Kind.LEAVE, moodle_id, {"cohort": idnumber}, {}, "belongs in the cohort no more")
+            self._action(Kind.LEAVE, moodle_id, {"cohort": idnumber}, {}, N_("belongs in the cohort no more"))
             for idnumber in sorted(there - self.desired.cohorts)
         ]
 
@@ -254,6 +276,11 @@ class _Look:
     ) -> Action:
         facts = self.subject.facts
         return Action(kind, facts.account_id, facts.username, facts.version, moodle_id, before, after, reason)
+
+
+def protected_names(site: Site) -> frozenset[str]:
+    """The user names of a site that nothing is ever written to."""
+    return PROTECTED_NAMES | frozenset(site.protected)
 
 
 def observed_value(user: MoodleUser, name: str) -> str | None:

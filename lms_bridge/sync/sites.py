@@ -11,7 +11,9 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from external_accounts.database import Database
 from external_accounts.schema import Account
+from lms_bridge.gate import Policy, policy_of
 from lms_bridge.schema import Mirror, SiteState
+from lms_bridge.settings import Settings
 from lms_bridge.settings.sections import Site
 from lms_bridge.sync.mirrors import fresh_row
 from moodle_ws.breaker import Breaker
@@ -54,6 +56,25 @@ def _client(site: Site, patience: float, breaker: Breaker | None) -> MoodleClien
         answer_timeout=patience,
         breaker=breaker,
     )
+
+
+class NoServiceBehind(Exception):
+    """No service in settings names the site: there is no policy by which people could be let in or shut out."""
+
+    def __init__(self, site: str) -> None:
+        super().__init__(f"no [[services]] entry has site = {site!r}: nobody could enter, everybody would be closed")
+
+
+def policy_behind(settings: Settings, site: str) -> Policy:
+    """The gate policy of the service behind a site.
+
+    Raises:
+        NoServiceBehind: settings name none (any more).
+    """
+    service = next((service for service in settings.services if service.site == site), None)
+    if service is None:
+        raise NoServiceBehind(site)
+    return policy_of(service, charter_version=settings.charter.version if settings.charter else None)
 
 
 def enrol_sites(database: Database, sites: MoodleSites) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,15 +84,29 @@ def one(database: Database, account_id: AccountId, site: str) -> Entry | None:
     return _entry(rows[0]) if rows else None
 
 
-def some(database: Database, account_ids: Sequence[AccountId], site: str) -> dict[AccountId, Entry]:
-    """Several accounts as they are now, by id."""
-    found = {}
-    with database.driver() as connection:
-        for account_id in account_ids:
-            rows = _ONE.run(connection, database, {"account_id": account_id, "site": site})
-            if rows:
-                found[account_id] = _entry(rows[0])
-    return found
+def without_address(database: Database, site: str, account_id: AccountId | None = None) -> frozenset[AccountId]:
+    """The accounts whose confirmed address belongs to another account at this site.
+
+    An address goes to one user (Moodle may refuse or mix up two): to the account that has it there already, else to
+    the oldest. The others are for a human. Looks at all accounts, or at those that share `account_id`'s address.
+    """
+    confirmed = select(Address.email_key).where(Address.is_primary, Address.confirmed_at.is_not(None))
+    if account_id is None:
+        keys = confirmed.group_by(Address.email_key).having(func.count() > 1)
+    else:
+        keys = confirmed.where(Address.account_id == account_id)
+    query = (
+        select(Address.email_key, Address.account_id, Mirror.written)
+        .outerjoin(Mirror, (Mirror.account_id == Address.account_id) & (Mirror.site == site))
+        .where(Address.is_primary, Address.confirmed_at.is_not(None), Address.email_key.in_(keys))
+        .order_by(Address.account_id)
+    )
+    sharing: dict[str, list[tuple[bool, AccountId]]] = defaultdict(list)
+    with database.read() as session:
+        for key, owner, written in session.execute(query):
+            has_it = str((written or {}).get("email", "")).lower() == key
+            sharing[key].append((not has_it, owner))
+    return frozenset(owner for people in sharing.values() for _, owner in sorted(people)[1:])
 
 
 @dataclass(frozen=True, slots=True)

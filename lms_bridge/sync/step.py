@@ -16,12 +16,13 @@ from external_accounts.database import Database
 from external_accounts.schema import AccountId
 from lms_bridge import gate
 from lms_bridge.gate import Decision, MirrorState, Policy
+from lms_bridge.i18n import N_
 from lms_bridge.schema import Mirror, SiteState
 from lms_bridge.settings.sections import Site
-from lms_bridge.sync import mirrors, source
+from lms_bridge.sync import journal, mirrors, source
 from lms_bridge.sync.actions import Action, Kind
 from lms_bridge.sync.apply import Writer
-from lms_bridge.sync.compare import Comparison, Rules, compare
+from lms_bridge.sync.compare import Comparison, Rules, compare, protected_names
 from lms_bridge.sync.desired import desired_user, modes
 from lms_bridge.sync.mirrors import is_fresh, outlives_outage
 from lms_bridge.sync.notes import note
@@ -32,28 +33,45 @@ from moodle_ws.users import MoodleUser
 
 log = structlog.get_logger(__name__)
 
-SIGNED_OUT = "signed out everywhere"
-FIRST_RETRY, LAST_RETRY = timedelta(seconds=5), timedelta(minutes=15)
+SIGNED_OUT = N_("signed out everywhere")
+RETRY = timedelta(seconds=10)
 
 
 def bring_into_step(
-    database: Database,
-    sites: MoodleSites,
-    site_name: str,
-    account_id: AccountId,
-    policy: Policy,
-    *,
-    now: datetime,
-    entering: bool = True,
+    database: Database, sites: MoodleSites, site_name: str, account_id: AccountId, policy: Policy, *, now: datetime
 ) -> MirrorState:
-    """Make the account's Moodle user what it should be, and say where it stands. Never raises for Moodle's faults.
-
-    `policy` is the gate policy of the service behind the site; an account the gate refuses is closed in Moodle, and
-    not created there. `entering`: the person stands at the door, so they are created wherever settings allow it.
-    """
+    """As `step`, for a person who stands at the door. Never raises for Moodle's faults: somebody who was in step not
+    long ago may enter all the same."""
     entry = source.one(database, account_id, site_name)
     if entry is None:
         return MirrorState.PENDING
+    try:
+        return step(database, sites, site_name, entry, policy, now=now, entering=True)
+    except MoodleError:
+        facts, site = entry.subject.facts, sites.site(site_name)
+        if gate.decide(facts, policy, now).admitted and outlives_outage(entry.mirror, facts, site, now):
+            return MirrorState.IN_STEP
+        return MirrorState.PENDING
+
+
+def step(
+    database: Database,
+    sites: MoodleSites,
+    site_name: str,
+    entry: Entry,
+    policy: Policy,
+    *,
+    now: datetime,
+    entering: bool,
+) -> MirrorState:
+    """Make the account's Moodle user what it should be, and say where it stands.
+
+    `policy` is the gate policy of the service behind the site; an account the gate refuses is closed in Moodle, and
+    not created there. `entering`: the person stands at the door, so they are created wherever settings allow it.
+
+    Raises:
+        MoodleError: Moodle could not be asked or did not do it. The row stays due, for a later moment.
+    """
     facts, mirror, site = entry.subject.facts, entry.mirror, sites.site(site_name)
     decision = gate.decide(facts, policy, now)
     if decision.admitted and is_fresh(mirror, facts, site, now):
@@ -71,11 +89,12 @@ def bring_into_step(
         step.note(Comparison(MirrorState.CONFLICT, problem=f"Moodle: {type(error).__name__}"))
         return MirrorState.CONFLICT
     except MoodleError as error:
-        log.warning("sync.step", outcome="unavailable", site=site_name, account=account_id, error=type(error).__name__)
+        log.warning(
+            "sync.step", outcome="unavailable", site=site_name, account=facts.account_id, error=type(error).__name__
+        )
         note_trouble(database, site_name, str(error), now=now)
         step.postpone()
-        admitted = decision.admitted and outlives_outage(mirror, facts, site, now)
-        return MirrorState.IN_STEP if admitted else MirrorState.PENDING
+        raise
     note_success(database, site_name)
     return state
 
@@ -111,6 +130,8 @@ class _Step:
         self.note(comparison)
         for action in comparison.actions:
             outcome = self._writer.write([action])[0]
+            if outcome.state == journal.LOST:
+                return MirrorState.PENDING  # still due: the account changed meanwhile, or Moodle did not do it
             if not outcome.done and action.kind in (Kind.CLOSE, Kind.CREATE, Kind.OPEN):
                 self._handled()
                 return MirrorState.CONFLICT
@@ -150,11 +171,10 @@ class _Step:
             note(session, self._entry, comparison, self._site.name, self._now)
 
     def postpone(self) -> None:
-        """Moodle did not take it: later, and ever later."""
+        """Moodle did not take it: a little later."""
         with self._database.begin() as session:
             row = mirrors.ensure_mirror(session, self._entry.account_id, self._site.name)
-            row.next_try_at = self._now + min(FIRST_RETRY * 2 ** min(row.tries, 10), LAST_RETRY)
-            row.tries, row.due, row.leased_until = row.tries + 1, True, None
+            row.next_try_at, row.tries, row.due, row.leased_until = self._now + RETRY, row.tries + 1, True, None
 
     def _handled(self) -> None:
         facts = self._entry.subject.facts
@@ -188,8 +208,14 @@ class _Step:
             # A cohort that is not made yet is for the next run over the whole site.
             desired = replace(desired, cohorts=desired.cohorts & self._cohort_ids.keys())
         first = "" if self._decision.admitted else self._decision.first.value
-        rules = Rules(modes(self._site), creates=self._creates)
-        return compare(self._entry.subject, desired, user, self._entry.mirror, rules, decision=first)
+        rules = Rules(modes(self._site), creates=self._creates, protected=protected_names(self._site))
+        # Asked only when it is to be told: most looks find it written already.
+        told = self._entry.mirror.written.get("email") == desired.fields.get("email")
+        account = self._entry.account_id
+        shared = not told and account in source.without_address(self._database, self._site.name, account)
+        return compare(
+            self._entry.subject, desired, user, self._entry.mirror, rules, decision=first, shared_address=shared
+        )
 
 
 def end_moodle_sessions(

@@ -1,0 +1,473 @@
+"""A run over a whole site: read, compare, ask the guard, write; and the record of it.
+
+A dry run (`plan`) reads and leaves no trace. A run that is meant to write (`apply`, the nightly one) settles first
+what an earlier run left open, notes what it finds, and writes only when the guard has nothing against it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import structlog
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from external_accounts import audit
+from external_accounts.database import Database
+from lms_bridge.gate import Policy
+from lms_bridge.runtime import Runtime
+from lms_bridge.schema import Mirror, SiteState, SyncRun
+from lms_bridge.settings.sections import Site
+from lms_bridge.sync import adopt, guard, journal, source
+from lms_bridge.sync.actions import Action, Kind
+from lms_bridge.sync.apply import Outcome, Writer
+from lms_bridge.sync.compare import Comparison
+from lms_bridge.sync.guard import Stop
+from lms_bridge.sync.notes import changes, note, note_seen
+from lms_bridge.sync.plan import Cohorts, Plan, PlanFile, make_plan, read_cohorts
+from lms_bridge.sync.sites import MoodleSites, enrol_sites, note_success, note_trouble, policy_behind
+from lms_bridge.sync.source import Entry
+from moodle_ws.batches import MOST_ROWS
+from moodle_ws.client import MoodleClient
+from moodle_ws.cohorts import NewCohort
+from moodle_ws.errors import MoodleError
+from moodle_ws.users import MoodleUser
+
+log = structlog.get_logger(__name__)
+
+LEASE = timedelta(seconds=90)
+CANARIES = 3
+"""How many mirrored users are tried as canary when settings name none."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with the work at hand (`read`, `write`), how much is done, and of how much."""
+
+
+class AlreadyRunning(Exception):
+    """Another run over this site is at work, or died a moment ago."""
+
+    def __init__(self, until: datetime) -> None:
+        self.until = until
+        super().__init__(f"another run is at work on this site, or died a moment ago; try after {until:%H:%M:%S} UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a run works with."""
+
+    database: Database
+    sites: MoodleSites
+    policy: Policy
+    """The gate policy of the service behind the site."""
+    clock: Callable[[], datetime]
+    local_day: Callable[[datetime], date]
+    """The university's calendar day of a moment, for dated thresholds."""
+
+
+def tools_of(runtime: Runtime, site_name: str) -> Tools:
+    """The tools of a running bridge for one of its sites.
+
+    Raises:
+        NoServiceBehind: no service in settings names the site.
+    """
+    zone = runtime.settings.zone
+    return Tools(
+        runtime.database,
+        runtime.sites,
+        policy_behind(runtime.settings, site_name),
+        runtime.clock,
+        lambda moment: moment.astimezone(zone).date(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the operator asked for."""
+
+    write: bool
+    adopt: bool = False
+    checksum: str = ""
+    """Of the plan the operator has seen: lifts the thresholds when this run's plan is the same."""
+    accept_release: bool = False
+    actor: str = "system"
+    kind: str = "apply"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How a run ended."""
+
+    plan: Plan
+    stops: tuple[Stop, ...] = ()
+    outcome: str = "planned"
+    """`planned`, `nothing`, `done`, `partial`, `stopped`, `unreachable`."""
+    done: Mapping[Kind, int] = field(default_factory=dict)
+    refused: int = 0
+    failure: str = ""
+
+
+def run_site(
+    tools: Tools, site_name: str, orders: Orders, folder: Path, *, progress: Progress = lambda *_: None
+) -> Report:
+    """One run over one site. The plan's file is left in `folder`.
+
+    Raises:
+        MoodleError: Moodle could not be read: there is no plan and nothing was written.
+        AlreadyRunning: see there; only for runs that write.
+    """
+    if not orders.write:
+        return _Run(tools, site_name, orders, folder, progress).plan_only()
+    enrol_sites(tools.database, tools.sites)
+    with _lease(tools, site_name):
+        return _Run(tools, site_name, orders, folder, progress).recorded()
+
+
+class _Run:
+    def __init__(
+        self,
+        tools: Tools,
+        site_name: str,
+        orders: Orders,
+        folder: Path,
+        progress: Progress,
+    ) -> None:
+        self._tools = tools
+        self._database = tools.database
+        self._site: Site = tools.sites.site(site_name)
+        self._client: MoodleClient = tools.sites.patient_client(site_name)
+        self._orders = orders
+        self._folder = folder
+        self._progress = progress
+        self._release = ""
+
+    def plan_only(self) -> Report:
+        plan, stops, _ = self._plan(record=False)
+        return Report(plan, tuple(stops), "planned" if plan.size else "nothing")
+
+    def recorded(self) -> Report:
+        """A run that may write, with its row in `sync_runs` and its line in the audit trail."""
+        now = self._tools.clock()
+        with self._database.begin() as session:
+            row = SyncRun(
+                site=self._site.name, kind=self._orders.kind, actor=self._orders.actor, started_at=now, counts={}
+            )
+            session.add(row)
+            session.flush()
+            run_id = row.id
+        outcome, problem = "failed", "interrupted"
+        report: Report | None = None
+        try:
+            report = self._write(run_id)
+            outcome, problem = report.outcome, report.failure or "; ".join(stop.text for stop in report.stops)
+        except MoodleError as error:
+            outcome, problem = "unreachable", str(error)
+            note_trouble(self._database, self._site.name, str(error), now=self._tools.clock())
+            raise
+        finally:
+            self._end(run_id, report, outcome, problem)
+        return report
+
+    def _write(self, run_id: int) -> Report:
+        writer = Writer(self._database, self._client, self._site, {}, self._tools.clock, run_id)
+        writer.settle_open()
+        plan, stops, cohorts = self._plan(record=True)
+        stops = [stop for stop in stops if not self._lifted(stop, plan)]
+        if stops:
+            return Report(plan, tuple(stops), "stopped")
+        self._note_complete(plan)
+        if not plan.size:
+            return Report(plan, outcome="nothing")
+        ids = {**cohorts.ids, **self._make_cohorts(cohorts)}
+        self._remember_cohorts(ids)
+        writer = Writer(self._database, self._client, self._site, ids, self._tools.clock, run_id)
+        done, refused, failure = self._apply(writer, plan)
+        if failure:
+            return Report(plan, outcome="unreachable", done=done, refused=refused, failure=failure)
+        note_success(self._database, self._site.name)
+        return Report(plan, outcome="partial" if refused else "done", done=done, refused=refused)
+
+    def _lifted(self, stop: Stop, plan: Plan) -> bool:
+        if isinstance(stop, guard.TooManyChanges):
+            return bool(self._orders.checksum) and self._orders.checksum == plan.checksum
+        return isinstance(stop, guard.ReleaseChanged) and self._orders.accept_release
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def _plan(self, *, record: bool) -> tuple[Plan, list[Stop], Cohorts]:
+        site, client = self._site, self._client
+        info = client.site_info()
+        with self._database.read() as session:
+            state = session.get(SiteState, site.name)
+            known_release = state.release if state is not None else ""
+        self._release = guard.release_of(info)
+        stops = guard.check_site(info, site, known_release=known_release)
+        stops += self._canary(info.userid)
+        expected = source.extent(self._database)
+        cohorts = Cohorts() if self._orders.adopt or not site.cohorts else read_cohorts(client, site)
+        name = "adoption" if self._orders.adopt else "plan"
+        with PlanFile(self._folder / f"{name}-{site.name}.jsonl") as file:
+            file.head(site=site.name, url=info.siteurl, release=info.release, at=self._tools.clock().isoformat())
+            plan = self._compare(file, expected, cohorts, info.userid, record=record)
+        stops += guard.check_source(plan.read, expected.count)
+        stops += guard.check_targets(plan.actions(), site, own_user=info.userid)
+        day = self._tools.local_day(self._tools.clock())
+        stops += guard.check_counts(plan.counts, self._known(), site.guard.on(day))
+        return plan, stops, cohorts
+
+    def _compare(
+        self, file: PlanFile, expected: source.Extent, cohorts: Cohorts, own_user: int, *, record: bool
+    ) -> Plan:
+        def progress(read: int) -> None:
+            self._progress("read", read, expected.count)
+
+        pages = source.stream(self._database, self._site.name, expected.last_id)
+        if self._orders.adopt:
+            return adopt.make_plan(
+                pages,
+                self._client,
+                self._site,
+                self._tools.policy,
+                file,
+                taken=self._taken,
+                own_user=own_user,
+                clock=self._tools.clock,
+                progress=progress,
+            )
+        return make_plan(
+            pages,
+            self._client,
+            self._site,
+            self._tools.policy,
+            file,
+            cohorts=cohorts,
+            own_user=own_user,
+            without_address=source.without_address(self._database, self._site.name),
+            clock=self._tools.clock,
+            record=self._record if record else None,
+            progress=progress,
+        )
+
+    def _canary(self, own_user: int) -> list[Stop]:
+        """Prove that the token sees an ordinary user, whichever way it is looked for."""
+        names = [self._site.canary] if self._site.canary else self._mirrored_names()
+        if not names:
+            return [guard.NoCanary("nobody is known by whom it could be proved what the token sees")]
+        stops: list[Stop] = []
+        for name in names:
+            stops = guard.check_canary(name, self._look_for(name), own_user=own_user)
+            if not stops:
+                break
+        return stops
+
+    def _look_for(self, name: str) -> Mapping[str, Sequence[MoodleUser]]:
+        found = self._client.search_users({"username": name})
+        if len(found) != 1:
+            return {"username": found}
+        canary = found[0]
+        seen = {"username": self._client.users_by_field("username", [name])}
+        seen["id"] = self._client.users_by_field("id", [canary.id])
+        seen["email"] = self._client.users_by_field("email", [canary.email]) if canary.email else []
+        return seen
+
+    def _mirrored_names(self) -> list[str]:
+        query = (
+            select(Mirror.written)
+            .where(
+                Mirror.site == self._site.name, Mirror.owned, Mirror.state == "in_step", Mirror.moodle_id.is_not(None)
+            )
+            .order_by(Mirror.seen_at.desc())
+            .limit(CANARIES)
+        )
+        with self._database.read() as session:
+            return [written["username"] for written in session.scalars(query) if "username" in written]
+
+    def _known(self) -> int:
+        query = select(func.count()).where(Mirror.site == self._site.name, Mirror.moodle_id.is_not(None))
+        with self._database.read() as session:
+            return session.scalar(query) or 0
+
+    def _taken(self, ids: Sequence[int]) -> frozenset[int]:
+        """Those of `ids` that are some account's user already."""
+        query = select(Mirror.moodle_id).where(Mirror.site == self._site.name, Mirror.moodle_id.in_(ids))
+        with self._database.read() as session:
+            return frozenset(number for number in session.scalars(query) if number is not None)
+
+    # -- noting --------------------------------------------------------------------------------------------------------
+
+    def _record(self, compared: Sequence[tuple[Entry, Comparison]]) -> None:
+        """Write down where the accounts of a page stand; those just as they should be in one statement."""
+        now, site = self._tools.clock(), self._site.name
+        seen: list[int] = []
+        noted: list[tuple[Entry, Comparison]] = []
+        for entry, comparison in compared:
+            changed = changes(entry, comparison, now)
+            if changed.keys() - {"seen_at"} or (entry.mirror.due and not comparison.actions):
+                noted.append((entry, comparison))
+            elif changed:
+                seen.append(entry.account_id)
+        with self._database.begin() as session:
+            note_seen(session, site, seen, now)
+            for entry, comparison in noted:
+                note(session, entry, comparison, site, now)
+
+    def _note_complete(self, plan: Plan) -> None:
+        """This run read everything: whom it missed, it missed (two such runs make a conflict)."""
+        now, site = self._tools.clock(), self._site.name
+        with self._database.begin() as session:
+            session.execute(
+                update(SiteState).where(SiteState.site == site).values(complete_run_at=now, release=self._release)
+            )
+            for start in range(0, len(plan.absent), 500):
+                some = plan.absent[start : start + 500]
+                session.execute(
+                    update(Mirror)
+                    .where(Mirror.site == site, Mirror.account_id.in_(some))
+                    .values(absent_runs=Mirror.absent_runs + 1)
+                )
+
+    def _end(self, run_id: int, report: Report | None, outcome: str, problem: str) -> None:
+        now = self._tools.clock()
+        counts = {kind.value: count for kind, count in report.plan.counts.items()} if report else {}
+        made = {kind.value: count for kind, count in report.done.items()} if report else {}
+        with self._database.begin() as session:
+            session.execute(
+                update(SyncRun)
+                .where(SyncRun.id == run_id)
+                .values(
+                    ended_at=now,
+                    outcome=outcome,
+                    checksum=report.plan.checksum if report else "",
+                    counts={"planned": counts, "done": made, "refused": report.refused if report else 0},
+                    problem=problem[:500],
+                )
+            )
+            audit.record(
+                session,
+                "sync.run",
+                outcome=outcome,
+                now=now,
+                origin=audit.Origin(actor=self._orders.actor),
+                site=self._site.name,
+                kind=self._orders.kind,
+                run=run_id,
+                planned=counts,
+                done=made,
+            )
+            if outcome in ("done", "nothing", "partial"):
+                session.execute(
+                    update(SiteState).where(SiteState.site == self._site.name).values(held_since=None, held_reason="")
+                )
+        log.info("sync.run", outcome=outcome, site=self._site.name, kind=self._orders.kind, done=made, problem=problem)
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def _make_cohorts(self, cohorts: Cohorts) -> dict[str, int]:
+        """Make our cohorts that are missing. One that cannot be made keeps its members waiting, nobody else."""
+        made: dict[str, int] = {}
+        for wanted in self._site.cohorts:
+            if wanted.idnumber in cohorts.missing:
+                try:
+                    [cohort] = self._client.create_cohorts([NewCohort(name=wanted.name, idnumber=wanted.idnumber)])
+                except MoodleError as error:
+                    log.warning("sync.cohort", outcome="refused", cohort=wanted.idnumber, error=str(error))
+                    continue
+                made[wanted.idnumber] = cohort.id
+        return made
+
+    def _remember_cohorts(self, ids: Mapping[str, int]) -> None:
+        with self._database.begin() as session:
+            session.execute(update(SiteState).where(SiteState.site == self._site.name).values(cohort_ids=dict(ids)))
+
+    def _apply(self, writer: Writer, plan: Plan) -> tuple[Counter[Kind], int, str]:
+        """All actions, kind after kind: nothing is opened before everything that closes is closed (I6)."""
+        done: Counter[Kind] = Counter()
+        refused = finished = 0
+        failure = ""
+        for kind in Kind:
+            for batch, outcomes in self._in_parallel(writer, _batches(plan.actions(kind))):
+                if isinstance(outcomes, MoodleError):
+                    failure = str(outcomes)
+                    continue
+                done[kind] += sum(outcome.done for outcome in outcomes)
+                refused += sum(outcome.state == journal.REFUSED for outcome in outcomes)
+                finished += len(batch)
+                self._progress("write", finished, plan.size)
+            if failure:
+                break
+        return done, refused, failure
+
+    def _in_parallel(
+        self, writer: Writer, batches: Iterator[list[Action]]
+    ) -> Iterator[tuple[list[Action], list[Outcome] | MoodleError]]:
+        """Write batches, several at once and never more in hand than are being written. After a failure no new one."""
+        running: dict[Future[list[Outcome]], list[Action]] = {}
+        failed = False
+        with ThreadPoolExecutor(self._site.parallel_calls) as pool:
+            while True:
+                while not failed and len(running) < self._site.parallel_calls and (batch := next(batches, None)):
+                    running[pool.submit(writer.write, batch)] = batch
+                if not running:
+                    return
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    batch = running.pop(future)
+                    error = future.exception()
+                    if isinstance(error, MoodleError):
+                        failed = True
+                        yield batch, error
+                    else:
+                        yield batch, future.result()
+
+
+def _batches(actions: Iterator[Action]) -> Iterator[list[Action]]:
+    batch: list[Action] = []
+    for action in actions:
+        batch.append(action)
+        if len(batch) == MOST_ROWS:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+@contextmanager
+def _lease(tools: Tools, site: str) -> Iterator[None]:
+    """This site is ours until the end; a killed process's lease ends a minute and a half later."""
+    token = secrets.token_hex(8)
+    ours = (SiteState.site == site, SiteState.run_lease == token)
+    now = tools.clock()
+    with tools.database.begin() as session:
+        free = or_(SiteState.run_lease_until.is_(None), SiteState.run_lease_until <= now)
+        taken = session.execute(
+            update(SiteState)
+            .where(SiteState.site == site, free)
+            .values(run_lease=token, run_lease_until=now + LEASE)
+            .returning(SiteState.site)
+        ).all()
+        if not taken:
+            until = session.scalar(select(SiteState.run_lease_until).where(SiteState.site == site))
+            raise AlreadyRunning(until or now)
+    over = threading.Event()
+
+    def stay() -> None:
+        while not over.wait(LEASE.total_seconds() / 3):
+            with suppress(SQLAlchemyError), tools.database.begin() as session:
+                session.execute(update(SiteState).where(*ours).values(run_lease_until=tools.clock() + LEASE))
+
+    holder = threading.Thread(target=stay, name="run-lease", daemon=True)
+    holder.start()
+    try:
+        yield
+    finally:
+        over.set()
+        holder.join()
+        with tools.database.begin() as session:
+            session.execute(update(SiteState).where(*ours).values(run_lease="", run_lease_until=None))
