@@ -53,11 +53,10 @@ class SiteStatus:
 def of_site(database: Database, site: str, *, now: datetime) -> SiteStatus:
     """The site's status as of `now`."""
     with database.read() as session:
-        states = dict(
-            session.execute(
-                select(Mirror.state, func.count()).where(Mirror.site == site).group_by(Mirror.state)
-            ).tuples()
+        by_state = (
+            select(Mirror.state, func.count().label("accounts")).where(Mirror.site == site).group_by(Mirror.state)
         )
+        states = {row.state: row.accounts for row in session.execute(by_state)}
         here = Mirror.site == site
         row = session.get(SiteState, site) or SiteState(site=site, release="", held_reason="", last_error="")
         problems = session.execute(

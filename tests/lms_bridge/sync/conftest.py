@@ -29,6 +29,8 @@ class World:
     service: str
     """Where Moodle asks tickets for."""
     browser: Browser
+    folder: Path
+    """For what a test leaves behind."""
 
     def sign_in(self, username: str = "ext.ada") -> requests.Response:
         """A fresh browser comes in by the Extérieurs door for Moodle; returns the last answer of the bridge."""
@@ -83,20 +85,26 @@ class World:
 
 
 @contextmanager
-def running_world(folder: Path, *, bridge_changes: dict[str, Any] | None = None, **options: Any) -> Iterator[World]:
-    """`options` are the simulator's, `bridge_changes` the bridge's settings'."""
+def running_world(
+    folder: Path,
+    *,
+    bridge_changes: dict[str, Any] | None = None,
+    site_changes: dict[str, Any] | None = None,
+    **options: Any,
+) -> Iterator[World]:
+    """`options` are the simulator's, `bridge_changes` and `site_changes` the bridge's settings'."""
     moodle = SimulatedMoodle(SimulatorOptions(**options))
     with moodle.serve() as handle:
         service = f"{handle.url}/login/index.php"
         updago = {"name": "updago", "label": {"fr": "UPdago", "en": "UPdago"}, "url": service, "site": "updago"}
         site = {
             "name": "updago", "url": handle.url, "token": moodle.site.options.token,
-            "connect_timeout": 2, "read_timeout": 2,
+            "connect_timeout": 2, "read_timeout": 2, **(site_changes or {}),
         }  # fmt: skip
         with running_bridge(folder, services=[updago, *SERVICES], sites=[site], **(bridge_changes or {})) as bridge:
             moodle.site.options = replace(moodle.site.options, cas_url=f"{bridge.url}/cas", cas_verify=False)
             bridge.add_account("ext.ada")
-            yield World(bridge, moodle, service, bridge.browser())
+            yield World(bridge, moodle, service, bridge.browser(), folder)
 
 
 @pytest.fixture

@@ -1,0 +1,94 @@
+"""Runs over the simulated Moodle of a `World`, and people by the dozen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from external_accounts import audit
+from external_accounts.accounts import Person, account_by_username
+from external_accounts.addresses import parse_address
+from external_accounts.identities import create_local_account
+from lms_bridge.schema import Mirror
+from lms_bridge.sync.mirrors import MirrorView, view_of
+from lms_bridge.sync.runs import Orders, Report, run_site, tools_of
+from lms_bridge.sync.sites import enrol_sites
+from tests.lms_bridge.sync.conftest import World, running_world
+
+CANARY = "canary"
+HASH = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$x"
+"""Nobody signs in with it: hashing a password for each of many people would be the slowest part of a test."""
+
+
+@contextmanager
+def site_world(folder: Path, *, site: dict[str, Any] | None = None, **options: Any) -> Iterator[World]:
+    """A world whose Moodle has a canary, and whose bridge knows the site already. Nobody is there but Ada."""
+    with running_world(folder, site_changes={"canary": CANARY, **(site or {})}, **options) as world:
+        add_canary(world)
+        enrol_sites(world.bridge.runtime.database, world.bridge.runtime.sites)
+        yield world
+
+
+def add_canary(world: World) -> None:
+    world.moodle.site.add_user(CANARY, firstname="Ca", lastname="Nary", email="canary@univ.example")
+
+
+def add_people(world: World, count: int, *, confirmed: bool = True, first: int = 0) -> list[str]:
+    """`count` accounts, `ext.p0000` and so on; returns their names."""
+    names = [f"ext.p{number:04d}" for number in range(first, first + count)]
+    runtime = world.bridge.runtime
+    with runtime.database.begin() as session:
+        for name in names:
+            account = create_local_account(
+                session,
+                username=name,
+                profile="learner",
+                person=Person("Pat", f"Nr {name[-4:]}"),
+                email=parse_address(f"{name}@mail.example"),
+                password_hash=HASH,
+                now=world.bridge.clock(),
+                origin=audit.SYSTEM,
+            )
+            if confirmed:
+                world.bridge.confirm(session, account)
+    return names
+
+
+def run(world: World, *, write: bool = True, folder: Path | None = None, **orders: Any) -> Report:
+    """One run over the site, as the command line makes it."""
+    runtime = world.bridge.runtime
+    where = folder or world.folder
+    return run_site(tools_of(runtime, "updago"), "updago", Orders(write=write, **orders), where)
+
+
+def run_asked(world: World, **orders: Any) -> Report:
+    """A run whose plan an operator has looked at."""
+    return run(world, checksum=run(world, write=False, **orders).plan.checksum, **orders)
+
+
+def edit(world: World, username: str, **values: Any) -> None:
+    """Change an account here."""
+
+    def change(_session: Any, account: Any) -> None:
+        for name, value in values.items():
+            setattr(account, name, value)
+        account.note_change()
+
+    world.change(username, change)
+
+
+def account_id(world: World, username: str) -> int:
+    with world.bridge.runtime.database.read() as session:
+        account = account_by_username(session, username)
+        assert account is not None
+        return account.id
+
+
+def mirrors_of(world: World) -> list[MirrorView]:
+    """What is known of everybody's user at the site."""
+    with world.bridge.runtime.database.read() as session:
+        return [view_of(row) for row in session.scalars(select(Mirror).order_by(Mirror.account_id))]
