@@ -14,6 +14,7 @@ from moodle_ws.simulator.options import (
     SimulatorOptions,
     UserKeySettings,
 )
+from moodle_ws.simulator.pace import Pace
 from moodle_ws.simulator.server import ServerHandle, SimulatedMoodle
 from moodle_ws.simulator.site import ProfileField, Site
 from moodle_ws.simulator.user_table import User
@@ -25,6 +26,7 @@ __all__ = [
     "Course",
     "Database",
     "Debug",
+    "Pace",
     "ProfileField",
     "ServerHandle",
     "SimulatedMoodle",

@@ -8,7 +8,7 @@ from moodle_ws.simulator.calls import Call, Function
 from moodle_ws.simulator.errors import access_error, invalid_parameter, moodle_error
 from moodle_ws.simulator.flavours import php_trim
 from moodle_ws.simulator.shapes import Multiple, Single, Value
-from moodle_ws.simulator.site import GUEST_ID
+from moodle_ws.simulator.site import GUEST_ID, UserKey
 from moodle_ws.simulator.user_table import User
 
 _HELP = "If you continue to have difficulty, please contact the site administrator."
@@ -113,8 +113,8 @@ def request_login_url(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
             setattr(user, key, given.get(key, getattr(user, key)))
     key = secrets.token_hex(16)
     # A newer key replaces the person's older one.
-    call.site.user_keys = {old: owner for old, owner in call.site.user_keys.items() if owner != user.id}
-    call.site.user_keys[key] = user.id
+    call.site.user_keys = {old: owner for old, owner in call.site.user_keys.items() if owner.userid != user.id}
+    call.site.user_keys[key] = UserKey(user.id, call.site.now() + settings.keylifetime, given.get("ip"))
     return {"loginurl": f"{call.site.wwwroot}/auth/userkey/login.php?key={key}"}
 
 
@@ -148,7 +148,26 @@ _WARNINGS = Multiple(
     required=False,
 )
 
+
+def update_user_preferences(_call: Call, parameters: dict[str, Any]) -> None:
+    """Answers success for `emailstop` and does nothing (`preferences-emailstop`); other preferences are not here."""
+    if parameters.get("preferences"):
+        raise moodle_error("notsimulated", "This parameter exists in Moodle and not in the simulator")
+
+
 FUNCTIONS: tuple[Function, ...] = (
+    Function(
+        "core_user_update_user_preferences",
+        Single(
+            {
+                "userid": Value("int", required=False, default=0),
+                "emailstop": Value("int", required=False),
+                "preferences": Multiple(Single({"type": Value("raw"), "value": Value("raw")}), required=False),
+            }
+        ),
+        None,
+        update_user_preferences,
+    ),
     Function(
         "core_auth_request_password_reset",
         Single(

@@ -8,14 +8,16 @@ from urllib.parse import urlsplit
 
 from werkzeug.wrappers import Request, Response
 
-from moodle_ws.simulator import cas_plugin, pages
+from moodle_ws.simulator import cas_plugin, pages, token_page, userkey_pages
 from moodle_ws.simulator.flavours import Version, php_trim
 from moodle_ws.simulator.options import Course
+from moodle_ws.simulator.responses import html, redirect
 from moodle_ws.simulator.site import GUEST_ID, Session, Site
 from moodle_ws.simulator.user_table import NOT_CACHED, User
 
 View: TypeAlias = "Callable[[Site, Request, Session], Response]"
 
+_TIMED_OUT = "Your session has timed out. Please log in again."
 _LOCKED_OUT = (
     "You cannot proceed without changing your password, however there is no available page for changing it. "
     "Please contact your Moodle Administrator."
@@ -26,8 +28,10 @@ def answer(site: Site, request: Request) -> Response:
     """Answers one page request. The browser's session is opened at its first page."""
     if request.path == "/whoami.json":
         return _whoami(site, request)
+    if request.path == "/login/token.php" and not site.maintenance_cli:
+        return token_page.answer(site, request)
     if site.maintenance or site.maintenance_cli:
-        return _html(pages.maintenance(site), 503)
+        return html(pages.maintenance(site), 503)
     moved = _wrong_host(site, request)
     if moved is not None:
         return moved
@@ -35,8 +39,12 @@ def answer(site: Site, request: Request) -> Response:
     if session is None:
         session = site.open_session()
     arrived_with = session.id if cookie_name(site) in request.cookies else None
+    if session.lost:
+        # What a switch by one-time link leaves behind; 5.2 tells the person (`userkey-switch-user`).
+        site.renew_session(session)
+        session.lost, session.timed_out = False, site.options.version is Version.V5_2
     view = _VIEWS.get(request.path)
-    response = view(site, request, session) if view else _html(pages.error(site, "Page introuvable"), 404)
+    response = view(site, request, session) if view else html(pages.error(site, "Page introuvable"), 404)
     if request.cookies.get(cookie_name(site)) != session.id or arrived_with != session.id:
         response.set_cookie(cookie_name(site), session.id, path="/", httponly=True)
     response.headers["Cache-Control"] = "no-store"
@@ -69,51 +77,53 @@ def _whoami(site: Site, request: Request) -> Response:
 def _front(site: Site, _request: Request, session: Session) -> Response:
     user = current_user(site, session)
     if user is None and site.options.forcelogin:
-        return _redirect(f"{site.wwwroot}/login/index.php")
-    return _html(pages.front(site, session, user))
+        return redirect(f"{site.wwwroot}/login/index.php")
+    if user is not None and session.by_userkey:
+        return redirect(f"{site.wwwroot}/my/")
+    return html(pages.front(site, session, user))
 
 
 def _dashboard(site: Site, request: Request, session: Session) -> Response:
     user = _signed_in(site, request, session)
-    return user if isinstance(user, Response) else _html(pages.dashboard(site, session, user))
+    return user if isinstance(user, Response) else html(pages.dashboard(site, session, user))
 
 
 def _course(site: Site, request: Request, session: Session) -> Response:
     place = _place(site, request)
     if place is None:
-        return _html(pages.error(site, "Ce cours n’existe pas"), 404)
+        return html(pages.error(site, "Ce cours n’existe pas"), 404)
     if place.open_to_guests and current_user(site, session) is None:
         # Guest access with automatic guest sign-in (Moodle's autologinguests).
         session.userid = GUEST_ID
     if place.open_to_guests and session.userid == GUEST_ID:
-        return _html(pages.course(site, session, site.users[GUEST_ID], place))
+        return html(pages.course(site, session, site.users[GUEST_ID], place))
     user = _signed_in(site, request, session)
     if isinstance(user, Response):
         return user
     if not place.enrolled:
-        return _redirect(f"{site.wwwroot}/enrol/index.php?id={place.id}")
-    return _html(pages.course(site, session, user, place))
+        return redirect(f"{site.wwwroot}/enrol/index.php?id={place.id}")
+    return html(pages.course(site, session, user, place))
 
 
 def _enrol(site: Site, request: Request, session: Session) -> Response:
     place, user = _place(site, request), _signed_in(site, request, session)
     if isinstance(user, Response):
         return user
-    return _html(pages.enrol(site, session, user, place)) if place else _html(pages.error(site, "?"), 404)
+    return html(pages.enrol(site, session, user, place)) if place else html(pages.error(site, "?"), 404)
 
 
 def _edit_profile(site: Site, _request: Request, session: Session) -> Response:
     user = current_user(site, session)
     if user is None:
-        return _redirect(f"{site.wwwroot}/login/index.php")
-    return _html(pages.incomplete_profile(site, session, user))
+        return redirect(f"{site.wwwroot}/login/index.php")
+    return html(pages.incomplete_profile(site, session, user))
 
 
 def _policy(site: Site, _request: Request, session: Session) -> Response:
     user = current_user(site, session)
     if user is None:
-        return _redirect(f"{site.wwwroot}/login/index.php")
-    return _html(pages.policy(site, session, user))
+        return redirect(f"{site.wwwroot}/login/index.php")
+    return html(pages.policy(site, session, user))
 
 
 def _place(site: Site, request: Request) -> Course | None:
@@ -128,13 +138,13 @@ def _signed_in(site: Site, request: Request, session: Session) -> User | Respons
         session.wantsurl = f"{site.wwwroot}{request.path}" + (
             f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
         )
-        return _redirect(f"{site.wwwroot}/login/index.php")
+        return redirect(userkey_pages.sign_in_elsewhere(site, request) or f"{site.wwwroot}/login/index.php")
     if user.preferences.get("auth_forcepasswordchange") == "1":
-        return _html(pages.error(site, _LOCKED_OUT), 404)
+        return html(pages.error(site, _LOCKED_OUT), 404)
     if _incomplete(user):
-        return _redirect(f"{site.wwwroot}/user/edit.php")
+        return redirect(f"{site.wwwroot}/user/edit.php")
     if site.site_policy and not user.policyagreed:
-        return _redirect(f"{site.wwwroot}/user/policy.php")
+        return redirect(f"{site.wwwroot}/user/policy.php")
     return user
 
 
@@ -151,15 +161,21 @@ def _login(site: Site, request: Request, session: Session) -> Response:
         return _after_login(site, session, testsession)
     if request.method == "POST" and request.form.get("username"):
         return _local_login(site, request, session)
+    if session.timed_out:
+        session.timed_out = False
+        return _refuse(site, session, _TIMED_OUT)
     error, session.login_error = session.login_error, None
     if error is None and _asks_cas(site, request):
         return _cas_login(site, request, session)
+    elsewhere = userkey_pages.sign_in_elsewhere(site, request)
+    if elsewhere is not None and error is None:
+        return redirect(elsewhere)
     # From 4.5 on `loginredirect=0` shows the local form all the same (versions page §1).
     stays = site.options.version is not Version.V4_4 and request.args.get("loginredirect") == "0"
     if site.options.alternateloginurl and not stays:
         suffix = ("&" if "?" in site.options.alternateloginurl else "?") + "errorcode=3" if error else ""
-        return _redirect(site.options.alternateloginurl + suffix)
-    return _html(pages.login(site, session, error=error, cas_button=_button(site)))
+        return redirect(site.options.alternateloginurl + suffix)
+    return html(pages.login(site, session, error=error, cas_button=_button(site)))
 
 
 def _button(site: Site) -> str | None:
@@ -183,15 +199,15 @@ def _cas_login(site: Site, request: Request, session: Session) -> Response:
     try:
         outcome = cas_plugin.authenticate(site, session, service=service, ticket=request.args.get("ticket"))
     except cas_plugin.ValidationFailed as failure:
-        return _html(pages.error(site, f"Exception - {failure}"), 404)
+        return html(pages.error(site, f"Exception - {failure}"), 404)
     except cas_plugin.BlankPage:
-        return _html("")
+        return html("")
     if isinstance(outcome, cas_plugin.Redirect):
-        return _redirect(outcome.location, 302)
+        return redirect(outcome.location, 302)
     courseid = request.args.get("courseid", "")
     if site.options.multiauth and courseid.isdigit():
         # Redirects before the person is signed in (ground truth §7, trace `service-url-courseid`).
-        return _redirect(f"{site.wwwroot}/course/view.php?id={courseid}")
+        return redirect(f"{site.wwwroot}/course/view.php?id={courseid}")
     return _enter(site, session, outcome)
 
 
@@ -208,12 +224,12 @@ def _enter(site: Site, session: Session, asserted: str) -> Response:
             if site.options.authpreventaccountcreation:
                 return _refuse(site, session, f'The user account "{username}" is not available on this site')
             if not site.options.extendedusernamechars and not re.match(r"[-.@_a-z0-9]+\Z", username):
-                return _html(pages.error(site, "The given username contains invalid characters"), 404)
+                return html(pages.error(site, "The given username contains invalid characters"), 404)
             user = site.add_user(username, auth=plugin.auth)
     if user.auth != plugin.auth or user.suspended:
         return _refuse(site, session, site.release.failed_login)
     if not user.confirmed:
-        return _html(pages.must_confirm(site, user))
+        return html(pages.must_confirm(site, user))
     user.password = NOT_CACHED
     user.lastaccess = int(site.now())
     user.firstaccess = user.firstaccess or user.lastaccess
@@ -229,20 +245,20 @@ def _complete(site: Site, session: Session, user: User) -> Response:
     session.userid = user.id
     site.renew_session(session)
     if user.preferences.get("auth_forcepasswordchange") == "1" and user.auth != "manual":
-        return _html(pages.error(site, _LOCKED_OUT), 404)
-    return _redirect(f"{site.wwwroot}/login/index.php?testsession={user.id}")
+        return html(pages.error(site, _LOCKED_OUT), 404)
+    return redirect(f"{site.wwwroot}/login/index.php?testsession={user.id}")
 
 
 def _after_login(site: Site, session: Session, testsession: str) -> Response:
     user = current_user(site, session)
     if user is None or testsession != str(user.id):
-        return _refuse(site, session, "Your session has timed out. Please log in again.")
+        return _refuse(site, session, _TIMED_OUT)
     if _incomplete(user) and user.id != GUEST_ID:
-        return _redirect(f"{site.wwwroot}/user/edit.php")
+        return redirect(f"{site.wwwroot}/user/edit.php")
     target, session.wantsurl = session.wantsurl or f"{site.wwwroot}/my/", None
     if user.id == GUEST_ID:
         target = f"{site.wwwroot}/"
-    return _redirect(target)
+    return redirect(target)
 
 
 def _local_login(site: Site, request: Request, session: Session) -> Response:
@@ -259,24 +275,13 @@ def _local_login(site: Site, request: Request, session: Session) -> Response:
     if user.password != password:
         return _refuse(site, session, site.release.failed_login)
     if not user.confirmed:
-        return _html(pages.must_confirm(site, user))
+        return html(pages.must_confirm(site, user))
     return _complete(site, session, user)
 
 
 def _refuse(site: Site, session: Session, message: str) -> Response:
     session.login_error = message
-    return _redirect(f"{site.wwwroot}/login/index.php{site.release.failed_login_query}")
-
-
-def _userkey_login(site: Site, request: Request, session: Session) -> Response:
-    """A one-time link: lets suspended people and administrators in, follows any `wantsurl` (ground truth §8)."""
-    number = site.user_keys.pop(request.args.get("key", ""), None)
-    if number is None:
-        session.userid = None  # an invalid key ends the session it meets
-        return _html(pages.error(site, "Incorrect key"), 404)
-    session.userid = number
-    site.renew_session(session)
-    return _redirect(request.args.get("wantsurl") or site.wwwroot)
+    return redirect(f"{site.wwwroot}/login/index.php{site.release.failed_login_query}")
 
 
 # -- logout ----------------------------------------------------------------------------------------------------------
@@ -285,16 +290,17 @@ def _userkey_login(site: Site, request: Request, session: Session) -> Response:
 def _logout(site: Site, request: Request, session: Session) -> Response:
     user = current_user(site, session)
     if user is None:
-        return _redirect(f"{site.wwwroot}/")
+        return redirect(f"{site.wwwroot}/")
     if request.values.get("sesskey") != session.sesskey:
-        return _html(pages.confirm_logout(site, session))
+        return html(pages.confirm_logout(site, session))
     from_cas = bool(site.options.cas_url) and user.auth == site.options.cas_plugin.auth
-    session.userid = session.wantsurl = session.cas_user = session.login_error = None
-    session.cas_gateway_tried = False
-    site.renew_session(session)
+    userkey = site.options.userkey if session.by_userkey else None
+    site.end_session(session)
+    if userkey is not None and userkey.redirecturl:
+        return redirect(userkey.redirecturl)
     if from_cas and site.options.logoutcas:
-        return _redirect(cas_plugin.logout_url(site), 302)
-    return _redirect((from_cas and site.options.logout_return_url) or f"{site.wwwroot}/")
+        return redirect(cas_plugin.logout_url(site), 302)
+    return redirect((from_cas and site.options.logout_return_url) or f"{site.wwwroot}/")
 
 
 # -- answers ---------------------------------------------------------------------------------------------------------
@@ -304,20 +310,9 @@ def _wrong_host(site: Site, request: Request) -> Response | None:
     if request.host == urlsplit(site.wwwroot).netloc:
         return None
     if site.options.version is Version.V4_4:
-        return _redirect(site.wwwroot)
+        return redirect(site.wwwroot)
     query = f"?{request.query_string.decode('latin-1')}" if request.query_string else ""
-    return _redirect(f"{site.wwwroot}{request.path}{query}")
-
-
-def _html(body: str, status: int = 200) -> Response:
-    return Response(body, status, content_type="text/html; charset=utf-8")
-
-
-def _redirect(location: str, status: int = 303) -> Response:
-    response = Response("", status, content_type="text/html; charset=utf-8")
-    response.headers["Location"] = location
-    response.autocorrect_location_header = False
-    return response
+    return redirect(f"{site.wwwroot}{request.path}{query}")
 
 
 _VIEWS: dict[str, View] = {
@@ -330,5 +325,5 @@ _VIEWS: dict[str, View] = {
     "/user/policy.php": _policy,
     "/login/index.php": _login,
     "/login/logout.php": _logout,
-    "/auth/userkey/login.php": _userkey_login,
+    **userkey_pages.PAGES,
 }

@@ -13,12 +13,15 @@ from moodle_ws.simulator.user_table import User
 
 @dataclass(frozen=True)
 class Call:
-    """Who calls, and on which site. `raw` is the setting `moodlewssettingraw`."""
+    """Who calls, and on which site. `raw` is the setting `moodlewssettingraw`; the rows of `poisoned` users are unfit
+    for this call, `hidden` ones cannot be seen by it."""
 
     site: Site
     token: Token
     user: User
     raw: bool = False
+    poisoned: frozenset[int] = frozenset()
+    hidden: frozenset[int] = frozenset()
 
     @property
     def options(self) -> SimulatorOptions:

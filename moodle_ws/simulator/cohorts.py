@@ -87,14 +87,25 @@ def add_members(call: Call, parameters: dict[str, Any]) -> dict[str, Any]:
     """Item by item, with warnings that name their item only in words. The duplicate is noticed before the missing
     right (`caps-cohview-add-cohort-members`)."""
     warnings = []
+    present = {cohort.id: set(cohort.members) for cohort in _cohorts_named(call, parameters["members"])}
     for row in parameters["members"]:
-        refusal = _add(call, row)
+        refusal = _add(call, row, present)
         if refusal is not None:
             warnings.append({"warningcode": refusal[0], "message": refusal[1]})
     return {"warnings": warnings}
 
 
-def _add(call: Call, row: dict[str, Any]) -> tuple[str, str] | None:
+def _cohorts_named(call: Call, rows: list[dict[str, Any]]) -> list[Cohort]:
+    named = {(row["cohorttype"]["type"], row["cohorttype"]["value"]) for row in rows}
+    found = [_named(call, kind, value) for kind, value in named]
+    return [cohort for cohort in found if cohort is not None]
+
+
+def _named(call: Call, kind: str, value: str) -> Cohort | None:
+    return call.site.cohorts.get(_number(value)) if kind == "id" else _by_idnumber(call, value)
+
+
+def _add(call: Call, row: dict[str, Any], present: dict[int, set[int]]) -> tuple[str, str] | None:
     cohort_kind, cohort_value = row["cohorttype"]["type"], row["cohorttype"]["value"]
     user_kind, user_value = row["usertype"]["type"], row["usertype"]["value"]
     if cohort_kind not in {"id", "idnumber"}:
@@ -104,14 +115,15 @@ def _add(call: Call, row: dict[str, Any]) -> tuple[str, str] | None:
     user = _member(call, user_kind, user_value)
     if user is None:
         return "2", f"user {user_kind}={user_value} not exists"
-    cohort = call.site.cohorts.get(_number(cohort_value)) if cohort_kind == "id" else _by_idnumber(call, cohort_value)
+    cohort = _named(call, cohort_kind, cohort_value)
     if cohort is None:
         return "2", f"cohort {cohort_kind}={cohort_value} not exists"
-    if user.id in cohort.members:
+    if user.id in present[cohort.id]:
         return "3", f"record already exists: cohort({cohort_kind}={cohort_value} {user_kind}={user_value})"
     if not (call.may("moodle/cohort:manage") or call.may("moodle/cohort:assign")):
         raise missing_capability("moodle/cohort:assign")
     cohort.members.append(user.id)
+    present[cohort.id].add(user.id)
     return None
 
 
@@ -124,7 +136,7 @@ def _member(call: Call, kind: str, value: str) -> User | None:
 
 def delete_members(call: Call, parameters: dict[str, Any]) -> None:
     """All or nothing; somebody who is no member is fine."""
-    leaving = []
+    leaving: dict[int, set[int]] = {}
     for row in parameters["members"]:
         cohort = _existing(call, row["cohortid"])
         user = call.site.users.get(row["userid"])
@@ -133,10 +145,10 @@ def delete_members(call: Call, parameters: dict[str, Any]) -> None:
             raise missing_record("user", query, (row["userid"], 0, 1))
         if not (call.may("moodle/cohort:manage") or call.may("moodle/cohort:assign")):
             raise missing_capability("moodle/cohort:assign")
-        leaving.append((cohort, user.id))
-    for cohort, number in leaving:
-        if number in cohort.members:
-            cohort.members.remove(number)
+        leaving.setdefault(cohort.id, set()).add(user.id)
+    for number, people in leaving.items():
+        cohort = call.site.cohorts[number]
+        cohort.members = [member for member in cohort.members if member not in people]
 
 
 def _require_sight(call: Call) -> None:

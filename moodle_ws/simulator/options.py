@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from moodle_ws.simulator.flavours import Database, Version
+from moodle_ws.simulator.pace import Pace
 
 
 class Debug(IntEnum):
@@ -34,15 +35,21 @@ class Course:
 
     id: int
     fullname: str
+    shortname: str = ""
     enrolled: bool = True
     open_to_guests: bool = False
 
 
 @dataclass(frozen=True)
 class UserKeySettings:
-    """Settings of the plugin auth_userkey, with its names (ground truth §8)."""
+    """Settings of the plugin auth_userkey, with its names (ground truth §8). `keylifetime` is in seconds; networks in
+    `ipwhitelist` are separated by `;`."""
 
     mappingfield: str = "email"
+    keylifetime: float = 60.0
+    ipwhitelist: str = ""
+    redirecturl: str = ""
+    ssourl: str = ""
     iprestriction: bool = False
     createuser: bool = False
     updateuser: bool = False
@@ -54,8 +61,10 @@ class SimulatorOptions:
 
     `url` is the site's wwwroot; without it, the address it is served at. `cas_url` is the base of the CAS server (the
     real plugin only does https; here loopback http is allowed); without it there is no CAS button. `multiauth=False`
-    sends the login page straight to CAS. `cas_version` is "1.0", "2.0" or "3.0". `cas_timeout` is in seconds: the
-    real plugin waits for ever.
+    sends the login page straight to CAS. `cas_version` is "1.0", "2.0", "3.0" or "S1" (SAML 1.1). `cas_timeout` is in
+    seconds: the real plugin waits for ever. `cas_verify` is False, True, or the path of the certificates to trust.
+    `cas_without_server` is the plugin switched on and left without a server. `service` is the short name of the web
+    service. With `pace`, web service calls take the time they take on a real server.
     """
 
     url: str | None = None
@@ -67,6 +76,7 @@ class SimulatorOptions:
     cas_plugin: CasPlugin = AUTH_CAS
     cas_version: str = "2.0"
     cas_timeout: float | None = 30.0
+    cas_without_server: bool = False
     cas_verify: bool | str = True
     multiauth: bool = False
     logoutcas: bool = True
@@ -83,8 +93,11 @@ class SimulatorOptions:
     showuseridentity: tuple[str, ...] = ("email",)
     hiddenuserfields: tuple[str, ...] = ()
     max_input_vars: int = 1000
+    pace: Pace | None = None
     userkey: UserKeySettings | None = None
     sitename: str = "UPdago (simulé)"
+    site_shortname: str = "updago"
+    service: str = "bridge"
     languages: tuple[str, ...] = ("en", "fr")
     auth_plugins: tuple[str, ...] = (
         "cas",
@@ -99,8 +112,8 @@ class SimulatorOptions:
     )
     courses: tuple[Course, ...] = field(
         default=(
-            Course(2, "Bienvenue sur UPdago"),
-            Course(3, "Cours sur inscription", enrolled=False),
-            Course(4, "Espace ouvert", open_to_guests=True),
+            Course(2, "Bienvenue sur UPdago", "bienvenue"),
+            Course(3, "Cours sur inscription", "inscription", enrolled=False),
+            Course(4, "Espace ouvert", "ouvert", open_to_guests=True),
         )
     )

@@ -12,6 +12,7 @@ from werkzeug.wrappers import Request, Response
 
 from moodle_ws.simulator import browser, faults, webservice
 from moodle_ws.simulator.options import SimulatorOptions
+from moodle_ws.simulator.pace import Workers, rows_of
 from moodle_ws.simulator.site import Site
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class SimulatedMoodle:
         self.site = Site(options or SimulatorOptions())
         self.faults = faults.Faults()
         self.calls: list[str] = []
+        pace = self.site.options.pace
+        self._workers = None if pace is None else Workers(pace)
 
     def wsgi_app(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """The WSGI application: the web service endpoint and the pages."""
@@ -44,11 +47,17 @@ class SimulatedMoodle:
             return browser.answer(self.site, request)(environ, start_response)
         return self._web_service(request)(environ, start_response)
 
-    def _web_service(self, request: Request) -> "Response | faults.Dropped":
-        met = self.faults.of(request)
+    def _web_service(self, request: Request) -> "Response | faults.Dropped | faults.Dripping":
         # The form is read before anything goes wrong, as PHP does: a client must have sent all of it.
         form = webservice.read_form(self.site, request)
-        self.calls.append(str(form.get("wsfunction", "")))
+        function = str(form.get("wsfunction", ""))
+        self.calls.append(function)
+        try:
+            met = self.faults.of(request, function)
+        except ValueError as error:
+            return Response(str(error), 400)
+        if "max_input_vars" in met:
+            form = webservice.read_form(self.site, request, max_input_vars=int(met["max_input_vars"]))
         stands_in = faults.before(met)
         if stands_in is not None:
             return stands_in
@@ -56,10 +65,15 @@ class SimulatedMoodle:
             return faults.Dropped()
         if self.site.maintenance_cli or "maintenance" in met:
             return Response("<html><body>CLI maintenance</body></html>", 503, content_type="text/html; charset=utf-8")
-        response = faults.after(met, webservice.answer(self.site, form, spoil="invalidresponse" in met))
-        if "lost" in met:
-            return faults.Dropped()
-        return faults.Dropped(half_of=response) if "cut" in met else response
+        return faults.after(met, self._worked(function, form, faults.twists(met)))
+
+    def _worked(self, function: str, form: dict[str, Any], twists: faults.Twists) -> Response:
+        if self._workers is None:
+            return webservice.answer(self.site, form, twists).response
+        with self._workers.working(function) as counted:
+            answered = webservice.answer(self.site, form, twists)
+            counted(rows_of(form, answered.value))
+        return answered.response
 
     def serve(self, host: str = "127.0.0.1", port: int = 0) -> "ServerHandle":
         """Serves in a thread of its own until `stop()`; port 0 takes a free one. Unless the options name an address,
@@ -72,7 +86,7 @@ class SimulatedMoodle:
 
 
 class ServerHandle:
-    """A running server: `url` without a slash at its end, and `stop()`."""
+    """A running server: `url` without a slash at its end, `connections` made to it so far, and `stop()`."""
 
     def __init__(self, server: "_Server", host: str) -> None:
         self._server = server
@@ -91,6 +105,15 @@ class ServerHandle:
     ) -> None:
         self.stop()
 
+    @property
+    def connections(self) -> int:
+        """How many connections were made so far."""
+        return self._server.accepted
+
+    def close_connections(self) -> None:
+        """Closes every open connection, as a web server does with idle ones."""
+        self._server.close_connections()
+
     def stop(self) -> None:
         """Stops serving and closes every connection. Safe to call twice."""
         self._server.shutdown()
@@ -105,11 +128,13 @@ class _Server(ThreadedWSGIServer):
     def __init__(self, host: str, port: int, app: Any, handler: type[WSGIRequestHandler]) -> None:
         self._connections: set[socket.socket] = set()
         self._connections_lock = threading.Lock()
+        self.accepted = 0
         super().__init__(host, port, app, handler=handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._connections_lock:
             self._connections.add(request)
+            self.accepted += 1
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
@@ -134,8 +159,46 @@ class _Server(ThreadedWSGIServer):
 
 
 class _Handler(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"  # as a real site behind its web server: connections are kept
+    """HTTP/1.1 with connections that are kept, as by a real site behind its web server.
+
+    Werkzeug's own handler closes every connection, and reads on after each request for 10 ms to find out whether a
+    body was left over. Here the web service reads its whole form, so the next request can follow; every other
+    request closes its connection.
+    """
+
+    protocol_version = "HTTP/1.1"
     timeout = 30
+    disable_nagle_algorithm = True  # head and body are two writes, the second of which must not wait for an answer
+
+    def run_wsgi(self) -> None:
+        """Answers one request."""
+        environ = self.make_environ()
+        begun: list[tuple[str, list[tuple[str, str]]]] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> Any:
+            begun[:] = [(status, headers)]
+            return self.wfile.write
+
+        try:
+            answer = self.server.app(environ, start_response)
+            for piece in answer:
+                if begun:
+                    self._begin(*begun.pop())
+                self.wfile.write(piece)
+            if begun:
+                self._begin(*begun.pop())
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
+
+    def _begin(self, status: str, headers: list[tuple[str, str]]) -> None:
+        code, _blank, words = status.partition(" ")
+        self.send_response(int(code), words)
+        for name, value in headers:
+            self.send_header(name, value)
+        told_the_end = any(name.lower() == "content-length" for name, _value in headers)
+        if self.path.partition("?")[0] != _ENDPOINT or not told_the_end:
+            self.send_header("Connection", "close")
+        self.end_headers()
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - werkzeug's signature
         """Silent: an address carries tickets and a form the token."""

@@ -5,7 +5,8 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from moodle_ws.simulator.flavours import RELEASES, Database, Release, equality_key
 from moodle_ws.simulator.options import SimulatorOptions
@@ -28,6 +29,7 @@ ALL_CAPABILITIES = frozenset(
         "moodle/cohort:assign",
         "moodle/cohort:view",
         "enrol/manual:enrol",
+        "moodle/course:viewparticipants",
         "auth/userkey:generatekey",
     }
 )
@@ -83,6 +85,18 @@ class Session:
     login_token: str = ""
     cas_user: str | None = None
     cas_gateway_tried: bool = False
+    by_userkey: bool = False
+    lost: bool = False
+    timed_out: bool = False
+
+
+@dataclass(frozen=True)
+class UserKey:
+    """A one-time sign-in key: whose it is, until when (Unix seconds), and from which address (None: any)."""
+
+    userid: int
+    valid_until: float
+    ip: str | None = None
 
 
 class Site:
@@ -103,7 +117,7 @@ class Site:
         self.tokens: dict[str, Token] = {}
         self.sessions: dict[str, Session] = {}
         self.profile_fields: tuple[ProfileField, ...] = ()
-        self.user_keys: dict[str, int] = {}
+        self.user_keys: dict[str, UserKey] = {}
         self.enrolments: set[tuple[int, int, int]] = set()
         self.mails: list[tuple[str, str]] = []
         self._next_user = 1
@@ -133,6 +147,19 @@ class Site:
         """The id the next created user gets: a database sequence never goes back and leaves gaps."""
         with self.lock:
             self._next_user = number
+
+    @contextmanager
+    def comparing_as(self, database: Database | None) -> Iterator[None]:
+        """Texts compare as in this database (None: the one of the options). Hold `lock`."""
+        options = self.options
+        if database is not None:
+            self.options = replace(options, database=database)
+        self.users.database = self.options.database
+        try:
+            yield
+        finally:
+            self.options = options
+            self.users.database = options.database
 
     def living(self) -> Iterator[User]:
         """Everybody who is not deleted, by id."""
@@ -199,6 +226,12 @@ class Site:
             session.id = secrets.token_hex(13)
             session.sesskey = secrets.token_hex(5)
             self.sessions[session.id] = session
+
+    def end_session(self, session: Session) -> None:
+        """Signs a browser out: everything is forgotten, and the session gets a new id."""
+        session.userid = session.wantsurl = session.cas_user = session.login_error = None
+        session.cas_gateway_tried = session.by_userkey = False
+        self.renew_session(session)
 
     def kill_sessions(self, userid: int) -> None:
         """Ends every browser session of a user at once, as suspension through the web service does."""

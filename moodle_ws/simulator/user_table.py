@@ -67,13 +67,28 @@ class User:
 
 
 class UserTable(MutableMapping[int, User]):
-    """Users by id, in the order of their ids, with indexes as the database compares."""
+    """Users by id, in the order of their ids, with indexes as the database compares. `database` may be changed: the
+    index of another one is made when it is first compared as."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
         self._rows: dict[int, User] = {}
         self._ids: list[int] | None = []
-        self._by: dict[tuple[str, str], set[int]] = defaultdict(set)
+        self._indexes: dict[Database, dict[tuple[str, str], set[int]]] = {}
+        self.database = database
+
+    @property
+    def database(self) -> Database:
+        """The database whose way of comparing counts."""
+        return self._database
+
+    @database.setter
+    def database(self, database: Database) -> None:
+        self._database = database
+        if database not in self._indexes:
+            index = self._indexes[database] = defaultdict(set)
+            for user in self._rows.values():
+                for key in _keys(user, database):
+                    index[key].add(user.id)
 
     def __getitem__(self, key: int) -> User:
         return self._rows[key]
@@ -81,7 +96,10 @@ class UserTable(MutableMapping[int, User]):
     def __setitem__(self, key: int, user: User) -> None:
         if key in self._rows:
             del self[key]
-        self._ids = None
+        if self._ids is not None and (not self._ids or key > self._ids[-1]):
+            self._ids.append(key)
+        else:
+            self._ids = None
         self._rows[key] = user
         user.__dict__["_table"] = self
         self.index(user)
@@ -102,30 +120,35 @@ class UserTable(MutableMapping[int, User]):
 
     def index(self, user: User) -> None:
         """Enters a row under its present values."""
-        for key in self._keys(user):
-            self._by[key].add(user.id)
+        for database, index in self._indexes.items():
+            for key in _keys(user, database):
+                index[key].add(user.id)
 
     def unindex(self, user: User) -> None:
         """Takes a row out from under its present values."""
-        for key in self._keys(user):
-            self._by[key].discard(user.id)
+        for database, index in self._indexes.items():
+            for key in _keys(user, database):
+                index[key].discard(user.id)
+                if not index[key]:
+                    del index[key]
 
     def matching(self, column: str, values: Iterable[str]) -> list[User]:
         """The rows whose `username`, `email` or `idnumber` equals one of `values` for this database, by id."""
-        found = {number for value in values for number in self._by.get((column, self._key(value)), ())}
+        index = self._indexes[self._database]
+        keys = [(column, _cached_key(value, self._database)) for value in values]
+        found = {number for key in keys for number in index.get(key, ())}
         return [self._rows[number] for number in sorted(found)]
 
     def same_email(self, email: str) -> list[User]:
         """The rows with this e-mail in any case, by id."""
-        return [self._rows[number] for number in sorted(self._by.get(("lower(email)", email.lower()), ()))]
+        index = self._indexes[self._database]
+        return [self._rows[number] for number in sorted(index.get(("lower(email)", email.lower()), ()))]
 
-    def _keys(self, user: User) -> Iterator[tuple[str, str]]:
-        for column in sorted(_INDEXED):
-            yield column, self._key(str(getattr(user, column)))
-        yield "lower(email)", user.email.lower()
 
-    def _key(self, text: str) -> str:
-        return _cached_key(text, self._database)
+def _keys(user: User, database: Database) -> Iterator[tuple[str, str]]:
+    for column in sorted(_INDEXED):
+        yield column, _cached_key(str(getattr(user, column)), database)
+    yield "lower(email)", user.email.lower()
 
 
 @lru_cache(maxsize=65536)

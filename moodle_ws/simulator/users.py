@@ -87,7 +87,7 @@ def description(version: Version) -> Single:
 def visible(call: Call, user: User) -> dict[str, Any] | None:
     """The row as the token may see it; None when it may not see the user at all."""
     me = user.id == call.user.id
-    if not me and not call.may("moodle/user:viewdetails"):
+    if user.id in call.hidden or (not me and not call.may("moodle/user:viewdetails")):
         return None
     hidden = set() if me or call.may("moodle/user:viewhiddendetails") else set(call.options.hiddenuserfields)
     everything = me or call.may("moodle/user:viewalldetails")
@@ -123,6 +123,8 @@ def visible(call: Call, user: User) -> dict[str, Any] | None:
     custom = _customfields(call, user)
     if custom:
         row["customfields"] = custom
+    if user.id in call.poisoned:
+        row["auth"] = "removed from disk"
     if me and user.preferences:
         row["preferences"] = [{"name": name, "value": value} for name, value in user.preferences.items()]
     return row
@@ -232,6 +234,11 @@ def _candidates(call: Call, used: dict[str, str]) -> Iterable[User]:
         return call.site.matching("idnumber", [used["idnumber"]])
     if "username" in used:
         return call.site.matching("username", [_searched_username(call, used["username"])])
+    if "email" in used and not re.search(r"[%_\\]", used["email"]):
+        return call.site.same_email(used["email"])
+    if "id" in used and used["id"].isdigit():
+        user = call.site.users.get(int(used["id"]))
+        return () if user is None or user.deleted else (user,)
     return call.site.living()
 
 

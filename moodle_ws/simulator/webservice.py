@@ -1,11 +1,13 @@
 """/webservice/rest/server.php: the gate before the functions, in Moodle's order (ground truth §2), and the answer."""
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from moodle_ws.simulator import auth, cohorts, enrolment, site_info, user_writes, users, wire
+from moodle_ws.simulator import auth, cohorts, courses, enrolment, site_info, user_writes, users, wire
 from moodle_ws.simulator.calls import Call, Function
 from moodle_ws.simulator.errors import (
     WebServiceError,
@@ -15,6 +17,7 @@ from moodle_ws.simulator.errors import (
     missing_record,
     moodle_error,
 )
+from moodle_ws.simulator.faults import Twists
 from moodle_ws.simulator.flavours import Version
 from moodle_ws.simulator.options import Debug
 from moodle_ws.simulator.shapes import Shape, accept, release
@@ -49,6 +52,15 @@ _REFUSED_USERS = (
 )
 
 
+NO_TWISTS = Twists()
+_READS = frozenset(
+    name
+    for name, _component in site_info.SERVICE_FUNCTIONS
+    if name.startswith("core_") and ("_get_" in name or "_search_" in name)
+)
+
+
+@cache
 def functions(version: Version) -> dict[str, Function]:
     """The functions this simulator implements, described as the version describes them."""
     listed = [
@@ -60,33 +72,42 @@ def functions(version: Version) -> dict[str, Function]:
         users.search_function(version),
         *cohorts.FUNCTIONS,
         *auth.FUNCTIONS,
+        *courses.FUNCTIONS,
+        courses.enrolled_function(version),
         enrolment.ENROL_USERS,
     ]
     return {function.name: function for function in listed}
 
 
-def answer(site: Site, form: dict[str, Any], *, spoil: bool = False) -> Response:
-    """Answers one call, given its form as PHP reads it.
+@dataclass(frozen=True)
+class Answered:
+    """An answer on the wire, and the value in it (None for an error)."""
 
-    `spoil` does the work and then answers `invalidresponse`, as a weak password in an update does."""
+    response: Response
+    value: Any = None
+
+
+def answer(site: Site, form: dict[str, Any], twists: Twists = NO_TWISTS) -> Answered:
+    """Answers one call, given its form as PHP reads it."""
     if not site.web_services_enabled:
-        return Response("", 403, content_type="text/html; charset=utf-8")
+        return Answered(Response("", 403, content_type="text/html; charset=utf-8"))
     as_json = form.get("moodlewsrestformat") == "json"
     show_debug = site.options.debug >= Debug.NORMAL
     version = site.options.version
     shape: Shape | None = None
     try:
-        with site.lock:
-            function, value = _run(site, form)
+        with site.lock, site.comparing_as(twists.database):
+            function, value = _run(site, form, twists)
         shape = function.returns
-        if spoil:
+        if twists.spoil:
+            # The work is done: as a weak password in an update does (ground truth §3).
             raise invalid_response("spoilt on purpose")
     except WebServiceError as error:
         spoken = as_this_version_says(error, version, debugging=show_debug)
         if as_json:
-            return _json(wire.json_error(spoken, version, show_debug=show_debug))
-        return _xml(wire.xml_error(spoken, version, show_debug=show_debug))
-    return _json(wire.json_answer(value)) if as_json else _xml(wire.xml_answer(value, shape))
+            return Answered(_json(wire.json_error(spoken, version, show_debug=show_debug)))
+        return Answered(_xml(wire.xml_error(spoken, version, show_debug=show_debug)))
+    return Answered(_json(wire.json_answer(value)) if as_json else _xml(wire.xml_answer(value, shape)), value)
 
 
 def as_this_version_says(error: WebServiceError, version: Version, *, debugging: bool) -> WebServiceError:
@@ -96,9 +117,10 @@ def as_this_version_says(error: WebServiceError, version: Version, *, debugging:
     return error
 
 
-def read_form(site: Site, request: Request) -> dict[str, Any]:
-    """The form of a call. Query string and body are read separately, each cut at `max_input_vars`; the body wins."""
-    limit = site.options.max_input_vars
+def read_form(site: Site, request: Request, *, max_input_vars: int | None = None) -> dict[str, Any]:
+    """The form of a call. Query string and body are read separately, each cut at `max_input_vars` (None: the site's);
+    the body wins."""
+    limit = site.options.max_input_vars if max_input_vars is None else max_input_vars
     form = wire.parse_form(request.query_string, limit)
     if request.method == "POST":
         kind = request.mimetype
@@ -109,9 +131,11 @@ def read_form(site: Site, request: Request) -> dict[str, Any]:
     return form
 
 
-def _run(site: Site, form: dict[str, Any]) -> tuple[Function, Any]:
+def _run(site: Site, form: dict[str, Any], twists: Twists) -> tuple[Function, Any]:
     token, user = _authenticated(site, form)
-    if site.maintenance:
+    if twists.without:
+        token = replace(token, capabilities=token.capabilities - twists.without)
+    if site.maintenance or twists.sitemaintenance:
         raise moodle_error("sitemaintenance", "The site is undergoing maintenance and is currently not available")
     _admitted(site, token, user)
     name = form.get("wsfunction")
@@ -127,12 +151,23 @@ def _run(site: Site, form: dict[str, Any]) -> tuple[Function, Any]:
     if name not in known:
         raise moodle_error("notsimulated", "This function exists in Moodle and not in the simulator")
     function = known[name]
-    call = Call(site, token, user, raw=form.get("moodlewssettingraw") in {"1", "true"})
+    raw = form.get("moodlewssettingraw") in {"1", "true"}
+    call = Call(site, token, user, raw=raw, poisoned=twists.poisoned, hidden=twists.hidden)
     parameters = accept(
         function.parameters, {key: value for key, value in form.items() if key not in _CONTROL}, site.options
     )
+    if twists.refused and name not in _READS and not twists.refused.isdisjoint(_leaves(parameters)):
+        raise invalid_parameter("refused on purpose")
     value = function.run(call, parameters)
     return function, None if function.returns is None else release(function.returns, value, site.options)
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(item)
+    else:
+        yield str(value)
 
 
 def _authenticated(site: Site, form: dict[str, Any]) -> tuple[Token, User]:

@@ -5,7 +5,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from moodle_recordings import FLAVOURS, everything, reason_not_replayed, reason_trace_not_replayed, traces
+from moodle_recordings import (
+    FLAVOURS,
+    OIDC,
+    everything,
+    not_replayed,
+    reason_not_replayed,
+    reason_trace_not_replayed,
+    traces,
+)
 
 from moodle_ws import MoodleClient
 from moodle_ws.simulator import SimulatedMoodle, SimulatorOptions
@@ -61,13 +69,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(
             f"{flavour}: {len(done)} of {len(exchanges)} web service exchanges, {len(walked)} of {len(walks)} walks"
         )
-    missing: dict[str, list[str]] = {}
-    for recording in everything():
-        if reason := reason_not_replayed(recording):
-            missing.setdefault(reason, []).append(recording.id)
-    for flavour in FLAVOURS:
-        for name in traces(flavour):
-            if reason := reason_trace_not_replayed(name):
-                missing.setdefault(reason, []).append(f"{flavour}/{name}")
-    for reason, names in missing.items():
-        terminalreporter.write_line(f"not replayed – {reason}: {', '.join(names)}")
+    for _pattern, reason, names in not_replayed():
+        terminalreporter.write_line(f"not replayed – {reason}: {len(names)} ({', '.join(names)})")
+    terminalreporter.write_line(f"not replayed – {OIDC[2]}: {OIDC[1]} ({OIDC[0]})")

@@ -115,7 +115,12 @@ def _options(recording: Recording) -> SimulatorOptions:
     notes, name = recording.notes, recording.name
     address = re.search(r"http://127\.0\.0\.1:\d+", recording.body.replace("\\/", "/"))
     debug = Debug.NONE
-    if re.search(r"debug=15|DEBUG_NORMAL", notes) or "-dbg-" in name or name.endswith("-debug"):
+    if (
+        re.search(r"debug=15|DEBUG_NORMAL", notes)
+        or name == "debugdisplay-tokenphp"
+        or "-dbg-" in name
+        or name.endswith("-debug")
+    ):
         debug = Debug.NORMAL
     if "DEVELOPER" in notes:
         debug = Debug.DEVELOPER
@@ -141,7 +146,9 @@ def _options(recording: Recording) -> SimulatorOptions:
         hiddenuserfields=("suspended", "email", "lastaccess") if name.endswith("-hiddenuserfields") else (),
         registerauth="email" if name.startswith("confirm-") and name != "confirm-not-enabled" else "",
         forgottenpasswordurl="https://portal.example.test/" if name == "pwreset-forgottenpasswordurl-set" else "",
-        courses=(Course(2, "Course one"), Course(3, "Course two", enrolled=False)),
+        courses=(Course(2, "Course one", "C1"), Course(3, "Course two", "C2", enrolled=False)),
+        site_shortname="lab",
+        cas_without_server=recording.answer is None and name.startswith("token-php-"),
         userkey=_userkey(name),
     )
 
@@ -410,6 +417,10 @@ def _service_order_of_5_2(site: Site, recording: Recording) -> None:
         site.tokens["TOKEN"].functions = (*names, "auth_userkey_request_login_url")
 
 
+def _enrolled(site: Site, recording: Recording) -> None:
+    site.enrolments = {(7 + people_shift(recording), 2, 5)}
+
+
 _PLUS = _add(30, "bob+x", email="bobplus@example.test")
 
 SPECIAL: tuple[tuple[str, Change], ...] = (
@@ -448,6 +459,14 @@ SPECIAL: tuple[tuple[str, Change], ...] = (
     (r"get-users-by-auth-cas-clean|get-users-only-unknown-key-clean", _only_the_answered),
     # The recorded answer is cut inside the next person.
     (r"get-users-only-unknown-key-clean", _add(16, "cp1", firstname="Fcp1", auth="manual")),
+    (r"enrol-get-enrolled", _enrolled),
+    (r"token-php-maintenance", _site(maintenance=True)),
+    (r"token-php-service-user-admin-issued", _service_user(password="Svc!23456789")),
+    (r"token-php-unconfirmed", _add(120, "uncon", auth="manual", confirmed=False, password="Abc!23456")),
+    (r"token-php-suspended", lambda site, _recording: setattr(site.users[103], "password", "Abc!23456")),
+    (r"token-php-manual.*", lambda site, _recording: setattr(site.users[101], "password", "Abc!23456")),
+    (r"nocas-token-php", _add(7, "nc4", auth="cas")),
+    (r"oauth2-token-php", _add(30, "oa1", auth="oauth2")),
     (r"nocas-(get|update|suspend|unsuspend|password)-?.*", _add(6, "nc3", auth="manual")),
     (r"nocas-(get|update|suspend|unsuspend|password)-?.*", _add(7, "nc4", auth="cas")),
 )

@@ -7,17 +7,18 @@ session keys. Moodle's own words are compared, its page titles are not (the simu
 """
 
 import re
-import threading
+import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 import pytest
 import requests
+import userkey_lab
 from moodle_recordings import FLAVOURS, reason_trace_not_replayed, traces
-from werkzeug.serving import make_server
-from werkzeug.wrappers import Request, Response
+from university import ANSWERS, STATUSES, University, failure, serving
 
 from moodle_ws.simulator import (
     AUTH_CASATTRAS,
@@ -27,104 +28,10 @@ from moodle_ws.simulator import (
     SimulatorOptions,
     Version,
 )
+from tests.outside_programs import require_program
 
 REPLAYED = [(flavour, name) for flavour in FLAVOURS for name in traces(flavour) if not reason_trace_not_replayed(name)]
 
-
-# -- the university's CAS --------------------------------------------------------------------------------------------
-
-
-@dataclass
-class University:
-    """A CAS server that says what the test wants. `sso` is whether the browser has a session there already."""
-
-    user: str = "b1"
-    sso: bool = True
-    ticket: str = "ST-1"
-    answer: bytes | None = None
-    status: int = 200
-    content_type: str = "application/xml"
-    seen: list[tuple[str, str, str]] = field(default_factory=list)
-    address: str = ""
-
-    def __call__(self, environ: Any, start_response: Any) -> Any:
-        request = Request(environ)
-        if request.path.endswith("/login"):
-            return self._login(request)(environ, start_response)
-        if request.path.endswith("alidate"):
-            query = request.query_string.decode()
-            self.seen.append((request.method, f"{request.path}?{query}", request.headers["User-Agent"]))
-            response = Response(self._validation(request.path), self.status, content_type=self.content_type)
-            return response(environ, start_response)
-        return Response("cas logged out")(environ, start_response)
-
-    def _login(self, request: Request) -> Response:
-        service = request.args["service"]
-        if request.args.get("gateway") == "true" and not self.sso:
-            return Response(status=302, headers={"Location": service})
-        mark = "&" if "?" in service else "?"
-        return Response(status=302, headers={"Location": f"{service}{mark}ticket={self.ticket}"})
-
-    def _validation(self, path: str) -> bytes:
-        if self.answer is not None:
-            return self.answer
-        if path.endswith("/validate"):
-            return f"yes\n{self.user}\n".encode()
-        return success(f"<cas:user>{self.user}</cas:user>")
-
-
-def success(inner: str, namespace: str = 'xmlns:cas="http://www.yale.edu/tp/cas"', prefix: str = "cas:") -> bytes:
-    return (
-        f"<{prefix}serviceResponse {namespace}><{prefix}authenticationSuccess>{inner}"
-        f"</{prefix}authenticationSuccess></{prefix}serviceResponse>"
-    ).encode()
-
-
-def failure(code: str) -> bytes:
-    inner = f'<cas:authenticationFailure code="{code}">no</cas:authenticationFailure>'
-    return f'<cas:serviceResponse xmlns:cas="http://www.yale.edu/tp/cas">{inner}</cas:serviceResponse>'.encode()
-
-
-PLAIN = success("<cas:user>b1</cas:user>")
-DECLARATION = b'<?xml version="1.0" encoding="UTF-8"?>\n'
-
-# What the CAS server answered in the traces about its answer (ground truth §7, "Validation response").
-ANSWERS: dict[str, bytes] = {
-    "casxml-attr-dtd-entity": b'<!DOCTYPE r [<!ENTITY u "b1">]>' + success("<cas:user>&u;</cas:user>"),
-    "casxml-attr-named-user-before": success(
-        "<cas:attributes><cas:user>b2</cas:user></cas:attributes><cas:user>b1</cas:user>"
-    ),
-    "casxml-attributes-cas3": success(
-        "<cas:user>b1</cas:user><cas:attributes><cas:mail>b1@example.test</cas:mail></cas:attributes>"
-    ),
-    "casxml-bom": b"\xef\xbb\xbf" + PLAIN,
-    "casxml-bom-with-decl": b"\xef\xbb\xbf" + DECLARATION + PLAIN,
-    "casxml-content-type-json-body": b'{"serviceResponse":{"authenticationSuccess":{"user":"b1"}}}',
-    "casxml-empty-body": b"",
-    "casxml-failure-INTERNAL_ERROR": failure("INTERNAL_ERROR"),
-    "casxml-failure-INVALID_TICKET": failure("INVALID_TICKET"),
-    "casxml-html-body": b"<html><body>Service unavailable</body></html>",
-    "casxml-leading-newline-with-decl": b"\n" + DECLARATION + PLAIN,
-    "casxml-no-namespace": success("<user>b1</user>", namespace="", prefix=""),
-    "casxml-other-prefix": success("<sel:user>b1</sel:user>", 'xmlns:sel="http://other.example/"', "sel:"),
-    "casxml-pretty": success("\n    <cas:user>\n      b1\n    </cas:user>\n  "),
-    "casxml-success-and-failure": success("<cas:user>b1</cas:user>").replace(
-        b"</cas:serviceResponse>",
-        b'<cas:authenticationFailure code="INVALID_TICKET">no</cas:authenticationFailure></cas:serviceResponse>',
-    ),
-    "casxml-two-users": success("<cas:user>b1</cas:user><cas:user>b2</cas:user>"),
-    "casxml-undeclared-prefix": success("<cas:user>b1</cas:user>", namespace=""),
-    "casxml-with-proxies": success("<cas:user>b1</cas:user><cas:proxies><cas:proxy>p</cas:proxy></cas:proxies>"),
-    "casxml-xml-declaration": DECLARATION + PLAIN,
-    "cas-bogus-ticket-then-retry": PLAIN,
-    "cas-ticket-replay-fresh-session": failure("INVALID_TICKET"),
-    "cas-validate-hangs-25s": b"garbage",
-    "casattras-bogus-ticket": failure("INVALID_TICKET"),
-    "casversion-1.0-invalid": b"no\n\n",
-    "language-french-invalid-ticket": failure("INVALID_TICKET"),
-    "login-empty-user": success("<cas:user></cas:user>"),
-}
-STATUSES = {"casxml-http-404-with-success": 404, "casxml-http-500-with-success": 500}
 
 # Whom the CAS server vouched for, where it was not b1, and what that person's row was like (None: no row).
 PEOPLE: dict[str, tuple[str, dict[str, Any] | None]] = {
@@ -163,6 +70,13 @@ class Scene:
     trace: dict[str, Any]
     university: University
     moodle: SimulatedMoodle
+    certificate: Path | None = None
+    first: str = ""  # the address the walk begins with, where it is not the recorded one
+
+    def __post_init__(self) -> None:
+        self.first = self.trace["hops"][0]["url"].replace(
+            "http%3A//127.0.0.1%3A8080", quote(self.moodle.site.wwwroot, safe="/")
+        )
 
     @property
     def browser_base(self) -> str:
@@ -170,7 +84,7 @@ class Scene:
 
 
 @pytest.fixture(params=REPLAYED, ids="/".join)
-def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
+def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     flavour, name = request.param
     trace = traces(flavour)[name]
     university = University(sso="no-sso" not in name, answer=ANSWERS.get(name), status=STATUSES.get(name, 200))
@@ -178,21 +92,41 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     university.ticket = recorded_tickets[0] if recorded_tickets else "ST-1"
     if name == "casxml-content-type-text-plain":
         university.content_type = "text/plain"
-    server = make_server("127.0.0.1", 0, university, threaded=True)
-    server.log = lambda *_arguments: None  # type: ignore[method-assign]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005}, daemon=True)
-    thread.start()
-    university.address = f"http://127.0.0.1:{server.server_port}"
-    simulated = SimulatedMoodle(options(flavour, name, trace, university))
-    with simulated.serve():
-        people(simulated, name, trace, university)
-        yield Scene(flavour, name, trace, university, simulated)
-    server.shutdown()
-    server.server_close()
-    thread.join(timeout=5)
+    certificate = None
+    if name.startswith("cert-"):
+        certificate = self_signed(tmp_path_factory.getbasetemp())
+    with serving(university, certificate):
+        simulated = SimulatedMoodle(options(flavour, name, trace, university, certificate))
+        with simulated.serve():
+            people(simulated, name, trace, university)
+            yield Scene(flavour, name, trace, university, simulated, certificate)
 
 
-def options(flavour: str, name: str, trace: dict[str, Any], university: University) -> SimulatorOptions:
+def self_signed(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 and no name, with its key, made once a run."""
+    both = folder / "university.pem"
+    if not both.exists():
+        openssl = str(require_program("OpenSSL (openssl)", "openssl"))
+        request = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=university.test -keyout key.pem -out cert.pem"
+        names = ["-addext", "subjectAltName=IP:127.0.0.1"]
+        subprocess.run([openssl, *request.split(), *names], cwd=folder, check=True, capture_output=True, timeout=60)
+        both.write_text((folder / "key.pem").read_text() + (folder / "cert.pem").read_text())
+    return both
+
+
+# Whether and against what the plugin checks the certificate: the recorded settings, and what came of them.
+CERTIFICATE_CHECKS: dict[str, bool | None] = {
+    "cert-check-on-empty-path": False,  # no verification at all
+    "cert-check-on-wrong-ca": True,  # the system's authorities do not know ours
+    "cert-check-ip-hostname": None,  # ours is trusted
+    "cert-check-cn-mismatch": None,
+    "cert-check-cn-mismatch-ticket": None,
+}
+
+
+def options(
+    flavour: str, name: str, trace: dict[str, Any], university: University, certificate: Path | None
+) -> SimulatorOptions:
     version, _sep, database = flavour.partition("-")
     if "utf8mb4_bin" in trace.get("notes", ""):
         database = "postgresql"  # a binary column compares as PostgreSQL does
@@ -204,6 +138,13 @@ def options(flavour: str, name: str, trace: dict[str, Any], university: Universi
     own: dict[str, Any] = {}
     if name.startswith("casattras-"):
         own = {"cas_plugin": AUTH_CASATTRAS, "courses": (Course(2, "C1", enrolled=False),)}
+    if certificate is not None:
+        checked = CERTIFICATE_CHECKS.get(name, "/no/such/file")
+        own["cas_verify"] = str(certificate) if checked is None else checked
+        if "mismatch" in name:
+            address = university.address = address.replace("127.0.0.1", "localhost")
+    if name.startswith("userkey-"):
+        own |= {"userkey": userkey_lab.settings(name, address), "courses": (Course(2, "C1", enrolled=False),)}
     if version == "5.2" or name.endswith("forcelogin"):
         own["forcelogin"] = True  # the default of a new 5.2
     if name.startswith("alternateloginurl"):
@@ -214,7 +155,13 @@ def options(flavour: str, name: str, trace: dict[str, Any], university: Universi
         cas_url=None
         if name.startswith("nocas-") or name == "login-page-default"
         else address + (paths[0] if paths else "/cas"),
-        cas_version="1.0" if "/validate?" in seen else "3.0" if "/p3/" in seen or "casattras" in name else "2.0",
+        cas_version="1.0"
+        if "/validate?" in seen
+        else "S1"
+        if "/samlValidate" in seen
+        else "3.0"
+        if "/p3/" in seen or "casattras" in name
+        else "2.0",
         cas_timeout=5,
         multiauth="multiauth-off" not in name,
         logoutcas="logoutcas-on" in name,
@@ -231,6 +178,8 @@ LAB_COURSES = (Course(2, "Course one"), Course(3, "C2", enrolled=False))
 
 def people(simulated: SimulatedMoodle, name: str, trace: dict[str, Any], university: University) -> None:
     site = simulated.site
+    if name.startswith("userkey-"):
+        userkey_lab.people(site, name)
     site.site_policy = name.startswith("sitepolicy")
     site.users[2].password = "Admin!2345"
     given = {"firstname": "F", "lastname": "L"}
@@ -283,11 +232,16 @@ def collide(site: Any, trace: dict[str, Any], university: University, number: in
 # -- the browser -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # one plugin setting verifies nothing, as recorded
 def test_the_simulator_walks_as_recorded(scene: Scene) -> None:
     with requests.Session() as browser:
         browser.trust_env = False
+        browser.verify = str(scene.certificate) if scene.certificate else True
         before(scene, browser)
         scene.university.seen.clear()
+        if scene.name.startswith("userkey-"):
+            key = userkey_lab.key(scene, browser)
+            scene.first = re.sub(r"key=[0-9a-f]{32}", f"key={key}", scene.first)
         walked, response = walk(scene, browser)
         recorded = [hop for hop in map(recorded_hop, scene.trace["hops"]) if hop is not None]
         assert walked == recorded
@@ -310,7 +264,7 @@ def own_words(messages: list[str]) -> list[str]:
     kept = [
         message
         for message in messages
-        if message.startswith(("Invalid", "The user account", "You cannot", "The given"))
+        if message.startswith(("Invalid", "The user account", "You cannot", "The given", *userkey_lab.WORDS))
     ]
     if any(message.startswith("Unable to log in") for message in messages):
         kept.append("Unable to log in. Your login info may be incorrect. Please try again.")
@@ -333,7 +287,7 @@ def recorded_hop(hop: dict[str, Any]) -> tuple[str, str, int, str, bool] | None:
 
 def walk(scene: Scene, browser: requests.Session) -> tuple[list[tuple[str, str, int, str, bool]], requests.Response]:
     first = scene.trace["hops"][0]
-    parts = urlsplit(first["url"])
+    parts = urlsplit(scene.first)
     address = scene.browser_base + parts.path + (f"?{parts.query}" if parts.query else "")
     headers = {}
     if parts.hostname == "localhost":
@@ -373,7 +327,9 @@ def made_equal(text: str, scene: Scene | None = None) -> str:
     text = re.sub(
         r"http://127\.0\.0\.1:80\d\d|http%3A%2F%2F127\.0\.0\.1%3A80\d\d|http%3A%2F%2F127\.0\.0\.1%3A\d+", "M", text
     )
-    text = re.sub(r"https://localhost:8\d\d\d", "C", text)
+    text = re.sub(r"https://(localhost(\.localdomain)?|127\.0\.0\.1):8\d\d\d", "C", text)
+    text = re.sub(r"http%3A//127\.0\.0\.1%3A\d+", "M", text)
+    text = re.sub(r"key=[0-9a-f]{32}", "key=K", text)
     text = re.sub(r"http://localhost:\d+", "L", text)
     text = re.sub(r"sesskey=\w+", "sesskey=K", text)
     return re.sub(r"ticket=[^&]*", "ticket=T", text)

@@ -14,7 +14,7 @@ from http.client import HTTPConnection
 
 import pytest
 from moodle_lab import lab
-from moodle_recordings import ENDPOINT, SHORTENED, Recording, replayed
+from moodle_recordings import SHORTENED, Recording, replayed
 
 from moodle_ws.simulator import SimulatedMoodle
 
@@ -68,7 +68,7 @@ def ask(stage: Stage, recording: Recording) -> tuple[int, str, str]:
     query, form = recording.encoded
     connection = HTTPConnection(stage.address, timeout=20)
     try:
-        path = ENDPOINT + (f"?{query}" if query else "")
+        path = recording.request["path"] + (f"?{query}" if query else "")
         headers = {"Content-Type": "application/x-www-form-urlencoded"} if form else {}
         connection.request(recording.request["http_method"], path, body=form or None, headers=headers)
         response = connection.getresponse()
