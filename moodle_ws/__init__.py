@@ -3,14 +3,15 @@
 >>> with MoodleClient("https://moodle.example.org", token) as moodle:
 ...     moodle.site_info().release
 
-`client` makes one call, `wire` speaks the format, `errors` names what went wrong; `users`, `user_writes`, `cohorts`,
-`enrolment` and `auth` are the functions; `breaker` spares a Moodle that does not answer. `simulator` is a Moodle made
-of recordings, for tests and demonstrations.
+`client` makes one call, `wire` speaks the format, `errors` names what went wrong, `outcomes` what became of rows;
+`users`, `user_writes`, `cohorts`, `courses`, `enrolment` and `auth` are the functions; `breaker` spares a Moodle that
+does not answer. `simulator` is a Moodle made of recordings, for tests and demonstrations.
 """
 
 from moodle_ws.breaker import Breaker
 from moodle_ws.client import MoodleClient
-from moodle_ws.cohorts import Cohort, Membership, MembershipOutcome, NewCohort
+from moodle_ws.cohorts import Cohort, Membership, NewCohort
+from moodle_ws.courses import MoodleCourse
 from moodle_ws.enrolment import Enrolment
 from moodle_ws.errors import (
     AccessDenied,
@@ -26,6 +27,7 @@ from moodle_ws.errors import (
     MoodleError,
     NotFound,
     Refused,
+    RoleNotAssignable,
     ServiceUserBlocked,
     TokenInvalid,
     Truncated,
@@ -35,9 +37,11 @@ from moodle_ws.errors import (
     WeakPassword,
     WebServiceDisabled,
 )
+from moodle_ws.outcomes import RowOutcome, RowStatus
 from moodle_ws.site import SiteInfo
-from moodle_ws.user_writes import Created, NewUser, UpdateOutcome, UpdateStatus, UserUpdate
-from moodle_ws.users import MoodleUser, same_email
+from moodle_ws.token import request_token
+from moodle_ws.user_writes import Created, NewUser, UpdateOutcome, UserUpdate
+from moodle_ws.users import MoodleUser, UserBatch, same_email
 
 __all__ = [
     "AccessDenied",
@@ -54,15 +58,18 @@ __all__ = [
     "InvalidResponse",
     "Maintenance",
     "Membership",
-    "MembershipOutcome",
     "MissingCapability",
     "MoodleClient",
+    "MoodleCourse",
     "MoodleError",
     "MoodleUser",
     "NewCohort",
     "NewUser",
     "NotFound",
     "Refused",
+    "RoleNotAssignable",
+    "RowOutcome",
+    "RowStatus",
     "ServiceUserBlocked",
     "SiteInfo",
     "TokenInvalid",
@@ -71,9 +78,10 @@ __all__ = [
     "UnknownOutcome",
     "UnreadableAnswer",
     "UpdateOutcome",
-    "UpdateStatus",
+    "UserBatch",
     "UserUpdate",
     "WeakPassword",
     "WebServiceDisabled",
+    "request_token",
     "same_email",
 ]

@@ -7,47 +7,35 @@ The policy, in one place:
 * no redirect is followed (a token must not travel to wherever a page points), no cookie is kept, no environment
   proxy or `.netrc` is read by the session made here: pass a session of your own where a proxy is needed;
 * a call is repeated only when it reads and only when the connection failed; a write is never repeated;
-* whatever stands before the answer (a PHP warning) is skipped and logged; secrets never reach a log or an error.
+* whatever stands before the answer (a PHP warning) is skipped and logged; secrets never reach a log, an error, or a
+  traceback, local variables included.
 """
 
 import logging
-import ssl
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from http.cookiejar import DefaultCookiePolicy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
 
 import requests
-import urllib3
 
-from moodle_ws import auth, cohorts, enrolment, site, user_writes, users
+from moodle_ws import auth, cohorts, courses, enrolment, site, user_writes, users
 from moodle_ws.breaker import Breaker
-from moodle_ws.errors import (
-    AnswerLost,
-    BadRow,
-    Maintenance,
-    MoodleError,
-    Truncated,
-    Unavailable,
-    UnreadableAnswer,
-    WebServiceDisabled,
-    from_answer,
-)
+from moodle_ws.errors import BadRow, MoodleError, Truncated, Unavailable, UnreadableAnswer, from_answer
 from moodle_ws.redaction import redact, without_secrets
+from moodle_ws.transport import Body, Transport, encoded
 from moodle_ws.wire import Decoded, Form, Format, Parameter, Unreadable, decode, flatten
 
 if TYPE_CHECKING:
-    from moodle_ws.cohorts import Cohort, Membership, MembershipOutcome, NewCohort
+    from moodle_ws.cohorts import Cohort, Membership, NewCohort
+    from moodle_ws.courses import CourseField, MoodleCourse
+    from moodle_ws.enrolment import Enrolment
+    from moodle_ws.outcomes import RowOutcome
     from moodle_ws.site import SiteInfo
     from moodle_ws.user_writes import Created, NewUser, UpdateOutcome, UserUpdate
-    from moodle_ws.users import LookupField, MoodleUser
+    from moodle_ws.users import LookupField, MoodleUser, UserBatch
 
 log = logging.getLogger("moodle_ws")
 
 ENDPOINT = "/webservice/rest/server.php"
-_LARGEST_ANSWER = 64 * 1024 * 1024
-_CHUNK = 64 * 1024
 
 
 class MoodleClient:
@@ -71,20 +59,18 @@ class MoodleClient:
         breaker: Breaker | None = None,
         read_retries: int = 1,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("the site's address must be a plain http(s) URL without query or fragment")
-        if parts.username or parts.password:
-            raise ValueError("the site's address must not carry a user name or password")
-        self.url = url.rstrip("/")
+        self._transport = Transport(
+            url,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            answer_timeout=answer_timeout,
+            session=session,
+        )
+        self.url = self._transport.url
         self._token = token
-        self._timeouts = (connect_timeout, read_timeout)
-        self._answer_timeout = answer_timeout
         self._format: Format = answer_format
         self._breaker = breaker
         self._read_retries = read_retries
-        self._owns_session = session is None
-        self._session = session if session is not None else _plain_session()
 
     def __repr__(self) -> str:
         return f"MoodleClient({self.url!r})"
@@ -102,8 +88,7 @@ class MoodleClient:
 
     def close(self) -> None:
         """Drops the open connections of the session made here; a session passed in stays its owner's."""
-        if self._owns_session:
-            self._session.close()
+        self._transport.close()
 
     # -- one call ----------------------------------------------------------------------------------------------------
 
@@ -112,12 +97,8 @@ class MoodleClient:
 
         `read` says that the call changes nothing and may be repeated when the connection fails. Raises MoodleError.
         """
-        try:
-            fields = flatten(parameters or {})
-            form = self._control_fields(function) + fields
-            body = urlencode(form, encoding="utf-8", errors="strict").encode("ascii")
-        except UnicodeEncodeError:
-            raise ValueError("a value is not valid Unicode text") from None
+        body = encoded(self._control_fields(function) + flatten(parameters or {}))
+        parameters = None  # may carry passwords: a traceback that shows local variables must not
         attempts = 1 + (self._read_retries if read else 0)
         while True:
             attempts -= 1
@@ -131,68 +112,14 @@ class MoodleClient:
     def _control_fields(self, function: str) -> Form:
         return [("wstoken", self._token), ("wsfunction", function), ("moodlewsrestformat", self._format)]
 
-    def _guarded(self, function: str, body: bytes, *, read: bool) -> Any:
+    def _guarded(self, function: str, body: Body, *, read: bool) -> Any:
         if self._breaker is None:
             return self._exchange(function, body, read=read)
         with self._breaker.guarding(function):
             return self._exchange(function, body, read=read)
 
-    def _exchange(self, function: str, body: bytes, *, read: bool) -> Any:
-        status, content = self._post(function, body, read=read)
-        if status == 200:
-            return self._understand(function, content)
-        if status == 403:
-            raise WebServiceDisabled(function=function)
-        if status == 503:
-            raise Maintenance("HTTP 503", function=function)
-        if status >= 500:
-            raise (Unavailable if read else AnswerLost)(f"HTTP {status}", function=function)
-        if status == 429:
-            raise Unavailable("HTTP 429, too many calls", function=function)
-        raise UnreadableAnswer(f"HTTP {status}; is {self.url} the site's own address?", function=function)
-
-    def _post(self, function: str, body: bytes, *, read: bool) -> tuple[int, bytes]:
-        """Status and body. The errors are raised outside the handlers: a chained exception of requests carries the
-        request, and with it the token."""
-        failure: MoodleError
-        try:
-            with self._session.post(
-                self.url + ENDPOINT,
-                data=body,
-                headers={"Content-Type": "application/x-www-form-urlencoded", "Accept-Encoding": "gzip, identity"},
-                timeout=self._timeouts,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                return response.status_code, self._read(response)
-        except requests.ConnectTimeout:
-            failure = Unavailable("time-out while connecting", function=function)
-        except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError):
-            failure = (Unavailable if read else AnswerLost)("time-out while waiting for the answer", function=function)
-        except urllib3.exceptions.DecodeError:
-            failure = UnreadableAnswer("the answer's compression is broken", function=function)
-        except _TooMuch:
-            failure = UnreadableAnswer("the answer is larger than any of Moodle's", function=function)
-        # Everything of requests is an OSError, as is a connection that breaks while the answer is read.
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            failure = _connection_failure(error, function, read=read)
-        raise failure
-
-    def _read(self, response: requests.Response) -> bytes:
-        deadline = time.monotonic() + self._answer_timeout
-        pieces: list[bytes] = []
-        size = 0
-        while piece := response.raw.read1(_CHUNK, decode_content=True):
-            pieces.append(piece)
-            size += len(piece)
-            if size > _LARGEST_ANSWER:
-                raise _TooMuch
-            if time.monotonic() > deadline:
-                raise TimeoutError
-        declared = response.headers.get("Content-Length", "")
-        if declared.isdigit() and "Content-Encoding" not in response.headers and size < int(declared):
-            raise requests.ConnectionError
-        return b"".join(pieces)
+    def _exchange(self, function: str, body: Body, *, read: bool) -> Any:
+        return self._understand(function, self._transport.post(ENDPOINT, body, function, read=read))
 
     def _understand(self, function: str, content: bytes) -> Any:
         try:
@@ -226,6 +153,10 @@ class MoodleClient:
         """See `moodle_ws.users.by_field`."""
         return users.by_field(self, field, values)
 
+    def iter_users_by_field(self, field: "LookupField", values: Iterable[str | int]) -> "Iterator[UserBatch]":
+        """See `moodle_ws.users.iter_by_field`."""
+        return users.iter_by_field(self, field, values)
+
     def search_users(self, criteria: Mapping[str, str]) -> "list[MoodleUser]":
         """See `moodle_ws.users.search`."""
         return users.search(self, criteria)
@@ -246,6 +177,10 @@ class MoodleClient:
         """See `moodle_ws.cohorts.create`."""
         return cohorts.create(self, rows)
 
+    def create_cohorts_each(self, rows: "Sequence[NewCohort]") -> "list[Cohort | BadRow]":
+        """See `moodle_ws.cohorts.create_each`."""
+        return cohorts.create_each(self, rows)
+
     def cohorts(self, ids: Sequence[int] = ()) -> "list[Cohort]":
         """See `moodle_ws.cohorts.by_id`."""
         return cohorts.by_id(self, ids)
@@ -258,17 +193,25 @@ class MoodleClient:
         """See `moodle_ws.cohorts.members`."""
         return cohorts.members(self, ids)
 
-    def add_cohort_members(self, rows: "Sequence[Membership]") -> "list[MembershipOutcome]":
+    def add_cohort_members(self, rows: "Sequence[Membership]") -> "list[RowOutcome[Membership]]":
         """See `moodle_ws.cohorts.add_members`."""
         return cohorts.add_members(self, rows)
 
-    def remove_cohort_members(self, rows: "Sequence[Membership]") -> None:
+    def remove_cohort_members(self, rows: "Sequence[Membership]") -> "list[RowOutcome[Membership]]":
         """See `moodle_ws.cohorts.remove_members`."""
-        cohorts.remove_members(self, rows)
+        return cohorts.remove_members(self, rows)
 
-    def enrol_users(self, rows: "Sequence[enrolment.Enrolment]") -> None:
+    def courses_by_field(self, field: "CourseField", value: str | int) -> "list[MoodleCourse]":
+        """See `moodle_ws.courses.by_field`."""
+        return courses.by_field(self, field, value)
+
+    def enrol_users(self, rows: "Sequence[Enrolment]") -> "list[RowOutcome[Enrolment]]":
         """See `moodle_ws.enrolment.enrol`."""
-        enrolment.enrol(self, rows)
+        return enrolment.enrol(self, rows)
+
+    def enrolled_users(self, courseid: int) -> "list[MoodleUser]":
+        """See `moodle_ws.enrolment.enrolled`."""
+        return enrolment.enrolled(self, courseid)
 
     def request_password_reset(self, *, username: str | None = None, email: str | None = None) -> str:
         """See `moodle_ws.auth.request_password_reset`."""
@@ -281,39 +224,3 @@ class MoodleClient:
     def userkey_login_url(self, user: Mapping[str, str]) -> str:
         """See `moodle_ws.auth.userkey_login_url`."""
         return auth.userkey_login_url(self, user)
-
-
-class _TooMuch(Exception):
-    """The answer passed the bound on its size."""
-
-
-def _connection_failure(error: Exception, function: str, *, read: bool) -> MoodleError:
-    """What a broken connection means: a write whose answer may be lost, unless nothing can have left this machine."""
-    cause = _root_cause(error)
-    failure: Unavailable
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        failure = Unavailable("the TLS certificate is not acceptable", function=function)
-    elif isinstance(cause, urllib3.exceptions.NewConnectionError):
-        failure = Unavailable("no connection", function=function)
-        failure.connection_failed = True
-    elif read:
-        failure = Unavailable("the connection was lost", function=function)
-        failure.connection_failed = True
-    else:
-        failure = AnswerLost("the connection was lost", function=function)
-    return failure
-
-
-def _root_cause(error: BaseException) -> BaseException:
-    """The innermost error: requests wraps urllib3, which wraps the retry, which wraps the reason."""
-    inner = getattr(error, "reason", None)
-    if not isinstance(inner, BaseException):
-        inner = next((argument for argument in error.args if isinstance(argument, BaseException)), None)
-    return error if inner is None or inner is error else _root_cause(inner)
-
-
-def _plain_session() -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return session

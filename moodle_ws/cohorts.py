@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from moodle_ws import fields
-from moodle_ws.batches import batches, halves
-from moodle_ws.errors import MoodleError, Truncated, UnreadableAnswer
+from moodle_ws import batches, fields
+from moodle_ws.errors import BadRequest, BadRow, MoodleError, NotFound, UnreadableAnswer
+from moodle_ws.names import check_text
+from moodle_ws.outcomes import RowOutcome
 from moodle_ws.wire import Parameter, count_variables
 
 if TYPE_CHECKING:
@@ -56,33 +57,42 @@ class Membership:
     userid: int
 
 
-@dataclass(frozen=True)
-class MembershipOutcome:
-    """Whether the user is in the cohort after the call; otherwise Moodle's code ("1" bad type, "2" not found)."""
-
-    cohortid: int
-    userid: int
-    member: bool
-    code: str | None = None
-
-
 def create(client: "MoodleClient", rows: Sequence[NewCohort]) -> list[Cohort]:
-    """Creates the cohorts, in order. Each call is all or nothing. Raises ValueError for an empty `idnumber` or name,
-    BadRequest when an idnumber is taken, MoodleError; the cohorts created before are in `outcomes`."""
-    if any(not row.idnumber.strip() or not row.name.strip() for row in rows):
-        raise ValueError("a cohort needs a name and an idnumber")
-    created: list[Cohort] = []
-    for batch in batches(rows, lambda row: count_variables(_new_fields(row))):
-        try:
-            answer = client.call(_CREATE, {"cohorts": [_new_fields(row) for row in batch]}, read=False)
-            made = [_cohort(row, _CREATE) for row in _rows(answer, _CREATE)]
-            if len(made) < len(batch):
-                raise Truncated(f"{len(made)} of {len(batch)} cohorts were created", function=_CREATE)
-        except MoodleError as error:
-            error.outcomes = tuple(created)
-            raise
-        created.extend(made)
-    return created
+    """Creates all of `rows`, in order. Raises the first BadRow when rows were refused (an idnumber is taken), after
+    the others were created, with the list of `create_each` in `outcomes`. Otherwise as `create_each`."""
+    return batches.made_or_first_bad(create_each(client, rows))
+
+
+def create_each(client: "MoodleClient", rows: Sequence[NewCohort]) -> list[Cohort | BadRow]:
+    """Creates what can be created of `rows`: one Cohort or BadRow per row, in order.
+
+    A row without name or idnumber is never sent. Raises MoodleError when the site cannot go on, with one entry for
+    every row in `outcomes`: Cohort, BadRow, `RowStatus.UNKNOWN` for those of a call that may have taken effect (find
+    them by `search`), `RowStatus.NOT_SENT` for the rest.
+    """
+    return batches.create_each(
+        rows,
+        _check_new,
+        lambda row: count_variables(_new_fields(row)),
+        lambda piece: _create_all(client, piece),
+    )
+
+
+def _check_new(row: NewCohort, index: int) -> None:
+    for key, value in (("name", row.name), ("idnumber", row.idnumber), ("description", row.description)):
+        if value is not None:
+            check_text(value, index=index, field=key)
+    for key, value in (("name", row.name), ("idnumber", row.idnumber)):
+        # A blank more or less is another idnumber on PostgreSQL and the same on MariaDB (its page §2).
+        if not value or value != value.strip():
+            raise BadRow("blank, or blanks around the value", index=index, field=key)
+
+
+def _create_all(client: "MoodleClient", rows: Sequence[NewCohort]) -> list[Cohort]:
+    answer = client.call(_CREATE, {"cohorts": [_new_fields(row) for row in rows]}, read=False)
+    created = [_cohort(row, _CREATE) for row in _rows(answer, _CREATE)]
+    sent = [row.idnumber for row in rows]
+    return batches.as_sent(created, lambda cohort: cohort.idnumber, sent, what="cohorts", function=_CREATE)
 
 
 def by_id(client: "MoodleClient", ids: Sequence[int] = ()) -> list[Cohort]:
@@ -90,7 +100,7 @@ def by_id(client: "MoodleClient", ids: Sequence[int] = ()) -> list[Cohort]:
     if not ids:
         return [_cohort(row, _GET) for row in _rows(client.call(_GET, read=True), _GET)]
     found: list[Cohort] = []
-    for batch in batches(ids, lambda _id: 1):
+    for batch in batches.batches(ids, lambda _id: 1):
         answer = client.call(_GET, {"cohortids": list(batch)}, read=True)
         found.extend(_cohort(row, _GET) for row in _rows(answer, _GET))
     return found
@@ -116,59 +126,66 @@ def search(client: "MoodleClient", query: str, *, page: int = 200) -> list[Cohor
 
 
 def members(client: "MoodleClient", ids: Sequence[int]) -> dict[int, frozenset[int]]:
-    """The user ids in each of these cohorts. Raises NotFound for the whole call when one does not exist
-    (`cohort-members-missing`), MoodleError."""
-    found: dict[int, frozenset[int]] = {}
-    for batch in batches(ids, lambda _id: 1):
-        for row in _rows(client.call(_MEMBERS, {"cohortids": list(batch)}, read=True), _MEMBERS):
+    """The user ids in each of these cohorts; a cohort that does not exist is absent.
+
+    Moodle refuses the whole call for one unknown cohort (`cohort-members-missing`), so a refused batch is halved until
+    that one stands alone. An answer that lacks a cohort asked for raises UnreadableAnswer. Raises MoodleError.
+    """
+
+    def send(piece: Sequence[int]) -> dict[int, frozenset[int]]:
+        found = {}
+        for row in _rows(client.call(_MEMBERS, {"cohortids": list(piece)}, read=True), _MEMBERS):
             number, people = fields.integer(row, "cohortid"), row.get("userids")
             if number is None or not isinstance(people, list):
                 raise UnreadableAnswer("a cohort without id or members", function=_MEMBERS)
             found[number] = frozenset(int(person) for person in people)
+        if found.keys() != set(piece):
+            raise UnreadableAnswer("the cohorts answered are not those asked for", function=_MEMBERS)
+        return found
+
+    found: dict[int, frozenset[int]] = {}
+    for batch in batches.batches(list(dict.fromkeys(ids)), lambda _id: 1):
+        for _piece, answer in batches.bisected(batch, send, NotFound):
+            if not isinstance(answer, NotFound):
+                found |= answer
     return found
 
 
-def add_members(client: "MoodleClient", rows: Sequence[Membership]) -> list[MembershipOutcome]:
-    """Adds people to cohorts; one outcome per row, in order. Adding a member again is harmless.
+def add_members(client: "MoodleClient", rows: Sequence[Membership]) -> list[RowOutcome[Membership]]:
+    """Adds people to cohorts; one outcome per row, in order. Adding a member again is harmless, and APPLIED.
 
-    Moodle's warnings name rows only in a sentence, so a batch with warnings is sent again in halves until every
-    warning has its row. Raises MoodleError with the outcomes so far.
+    Moodle adds whom it can, and its warnings name rows only in a sentence: a batch with warnings is sent again in
+    halves until every warning has its row (code "1" bad type, "2" no such user or cohort). Raises MoodleError when
+    the site cannot go on, with an outcome for every row in `outcomes`.
     """
-    outcomes: list[MembershipOutcome] = []
-    for batch in batches(rows, lambda row: count_variables(_member_fields(row))):
-        try:
-            outcomes.extend(_add_bisected(client, batch))
-        except MoodleError as error:
-            error.outcomes = tuple(outcomes)
-            raise
-    return outcomes
+
+    def send(piece: Sequence[Membership]) -> None:
+        answer = client.call(_ADD, {"members": [_member_fields(row) for row in piece]}, read=False)
+        warnings = _rows(answer.get("warnings") if isinstance(answer, dict) else None, _ADD)
+        codes = {fields.text(warning, "warningcode") for warning in warnings} - {ALREADY_A_MEMBER}
+        if codes:
+            raise _SomeNotAdded(function=_ADD, code=min(code or "" for code in codes))
+
+    return batches.write_each(rows, lambda row: count_variables(_member_fields(row)), send, _SomeNotAdded)
 
 
-def _add_bisected(client: "MoodleClient", batch: Sequence[Membership]) -> list[MembershipOutcome]:
-    answer = client.call(_ADD, {"members": [_member_fields(row) for row in batch]}, read=False)
-    warnings = _rows(answer.get("warnings") if isinstance(answer, dict) else None, _ADD)
-    codes = {fields.text(warning, "warningcode") for warning in warnings} - {ALREADY_A_MEMBER}
-    if not codes:
-        return [MembershipOutcome(row.cohortid, row.userid, member=True) for row in batch]
-    if len(batch) == 1:
-        return [MembershipOutcome(batch[0].cohortid, batch[0].userid, member=False, code=codes.pop())]
-    return [outcome for half in halves(batch) for outcome in _add_bisected(client, half)]
+class _SomeNotAdded(MoodleError):
+    """A warning about one of several rows; adding them once more does no harm."""
 
 
-def remove_members(client: "MoodleClient", rows: Sequence[Membership]) -> None:
-    """Takes people out of cohorts; somebody who is not a member is no error. Each call is all or nothing.
+def remove_members(client: "MoodleClient", rows: Sequence[Membership]) -> list[RowOutcome[Membership]]:
+    """Takes people out of cohorts; one outcome per row, in order. Somebody who is not a member is no error.
 
-    Raises NotFound when a user or cohort does not exist, MoodleError; the rows removed before are in `outcomes`.
+    Each call is all or nothing, so a batch with a user or cohort that does not exist is halved until that row stands
+    alone; it is REFUSED (`invaliduser`, `invalidrecord`; `invalidrecordunknown` on 5.2): there is nothing left to
+    remove. Raises MoodleError when the site cannot go on, with an outcome for every row in `outcomes`.
     """
-    done: list[Membership] = []
-    for batch in batches(rows, lambda _row: 2):
-        sent: list[Parameter] = [{"cohortid": row.cohortid, "userid": row.userid} for row in batch]
-        try:
-            client.call(_REMOVE, {"members": sent}, read=False)
-        except MoodleError as error:
-            error.outcomes = tuple(done)
-            raise
-        done.extend(batch)
+
+    def send(piece: Sequence[Membership]) -> None:
+        sent: list[Parameter] = [{"cohortid": row.cohortid, "userid": row.userid} for row in piece]
+        client.call(_REMOVE, {"members": sent}, read=False)
+
+    return batches.write_each(rows, lambda _row: 2, send, BadRequest, NotFound)
 
 
 def _new_fields(row: NewCohort) -> dict[str, Parameter]:

@@ -1,15 +1,19 @@
-"""Manual enrolment into courses."""
+"""Manual enrolment into courses, and reading back who is enrolled."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moodle_ws.batches import batches
-from moodle_ws.errors import MoodleError
+from moodle_ws import batches, users
+from moodle_ws.errors import BadRequest, NotFound, RoleNotAssignable
+from moodle_ws.outcomes import RowOutcome
 from moodle_ws.wire import Parameter, count_variables
 
 if TYPE_CHECKING:
     from moodle_ws.client import MoodleClient
+
+_ENROL = "enrol_manual_enrol_users"
+_ENROLLED = "core_enrol_get_enrolled_users"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,20 +28,39 @@ class Enrolment:
     suspend: bool | None = None
 
 
-def enrol(client: "MoodleClient", rows: Sequence[Enrolment]) -> None:
-    """Enrols everybody in `rows`; repeating is harmless (`enrol-manual-twice`). Each call is all or nothing.
+def enrol(client: "MoodleClient", rows: Sequence[Enrolment]) -> list[RowOutcome[Enrolment]]:
+    """Enrols everybody in `rows`; one outcome per row, in order. Repeating is harmless (`enrol-manual-twice`).
 
-    Raises AccessDenied with code `wsusercannotassign` when the token may not give that role; for an unknown user
-    BadRequest (`codingerror`, 4.4) or NotFound (4.5 and later), with the rows enrolled so far in `outcomes`.
+    Each call is all or nothing, so a refused batch is halved until the bad row stands alone, REFUSED: no such course
+    (`invalidparameter`), no such user (`codingerror` on 4.4, `invaliduser` on 4.5, `invalidrecordunknown` on 5.2), a
+    role the token may not give (`wsusercannotassign`). Raises MoodleError when the site cannot go on, with an outcome
+    for every row in `outcomes`; `enrolled` reads back.
     """
-    done: list[Enrolment] = []
-    for batch in batches(rows, lambda row: count_variables(_fields(row))):
-        try:
-            client.call("enrol_manual_enrol_users", {"enrolments": [_fields(row) for row in batch]}, read=False)
-        except MoodleError as error:
-            error.outcomes = tuple(done)
-            raise
-        done.extend(batch)
+
+    def send(piece: Sequence[Enrolment]) -> None:
+        client.call(_ENROL, {"enrolments": [_fields(row) for row in piece]}, read=False)
+
+    variables = lambda row: count_variables(_fields(row))  # noqa: E731
+    return batches.write_each(rows, variables, send, BadRequest, NotFound, RoleNotAssignable)
+
+
+def enrolled(client: "MoodleClient", courseid: int, *, page: int = 500) -> "list[users.MoodleUser]":
+    """The people enrolled in a course, by whatever method, as the token may see them, fetched `page` at a time.
+
+    Look-ups for poison rows do not apply here: one unfit row raises InvalidResponse for the whole page. Raises
+    BadRequest or NotFound for an unknown course, MissingCapability, MoodleError.
+    """
+    found: list[users.MoodleUser] = []
+    while True:
+        options: list[Parameter] = [
+            {"name": "limitfrom", "value": str(len(found))},
+            {"name": "limitnumber", "value": str(page)},
+        ]
+        answer = client.call(_ENROLLED, {"courseid": courseid, "options": options}, read=True)
+        people = users.from_rows(answer, _ENROLLED)
+        found.extend(people)
+        if len(people) < page:
+            return found
 
 
 def _fields(row: Enrolment) -> dict[str, Parameter]:

@@ -23,8 +23,8 @@ class MoodleError(Exception):
 
     `function` is the web service function called; `kind` the last segment of Moodle's exception class and `code` its
     error code, both as answered (None when the error was found on our side). `detail` is our own words, free of
-    secrets. `outcomes` is what is known of the rows of the call that failed, in the order they were given (empty for
-    calls without rows); its type is that of the function's answer.
+    secrets. `outcomes` says what became of the rows given to a function that writes, one entry per row, in order:
+    see that function (empty for calls without rows).
     """
 
     meaning: ClassVar[str] = "Moodle refused the call"
@@ -54,6 +54,16 @@ class MoodleError(Exception):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Errors cross processes (job queues pickle them), and Exception's own way forgets keyword arguments.
+        return _restored, (type(self), self.detail, self.__dict__)
+
+
+def _restored(kind: type[MoodleError], detail: str, facts: dict[str, Any]) -> MoodleError:
+    error = kind.__new__(kind, detail)
+    error.__dict__.update(facts)
+    return error
 
 
 # -- the site cannot be used now; nobody's fault but time's --------------------------------------------------------
@@ -116,7 +126,7 @@ class UnreadableAnswer(UnknownOutcome):
 class Truncated(UnknownOutcome):
     """PHP dropped the tail of the form and Moodle answered as if it had been complete (ground truth §1).
 
-    `outcomes` holds the rows that were written.
+    The rows that were written are known; the last of them may lack optional fields that were cut off.
     """
 
     meaning = "the server cut the form short"
@@ -160,6 +170,13 @@ class MissingCapability(AccessDenied):
     def __init__(self, detail: str = "", *, capability: str | None = None, **facts: Any) -> None:
         self.capability = capability
         super().__init__(detail or (capability or ""), **facts)
+
+
+class RoleNotAssignable(AccessDenied):
+    """`wsusercannotassign`: the token's user may not give that role in that course
+    (`enrol-manual-role-not-assignable`)."""
+
+    meaning = "the service user may not give this role"
 
 
 class FieldHidden(AccessDenied):
@@ -207,7 +224,7 @@ class BadRow(BadRequest):
     """One row of a list cannot be written; the others can.
 
     `index` is its place in the list given, `field` the field at fault when it was found before sending (None when
-    Moodle refused the row as a whole), `cause_code` Moodle's code for the row sent alone.
+    Moodle refused the row as a whole), `code` Moodle's code for the row sent alone.
     """
 
     meaning = "a row cannot be accepted"
@@ -216,6 +233,12 @@ class BadRow(BadRequest):
         self.index = index
         self.field = field
         super().__init__(detail, **facts)
+
+    @classmethod
+    def refused(cls, error: BadRequest, *, index: int) -> "BadRow":
+        """The row with this index, which Moodle refused when it was sent alone."""
+        facts = {"function": error.function, "kind": error.kind, "code": error.code}
+        return cls(error.meaning, index=index, debug_visible=error.debug_visible, **facts)
 
     def __str__(self) -> str:
         return f"{super().__str__()} (row {self.index}{', ' + self.field if self.field else ''})"
@@ -234,7 +257,7 @@ _BY_CODE: dict[str, type[MoodleError]] = {
     "forcepasswordchangenotice": ServiceUserBlocked,
     "sitepolicynotagreed": ServiceUserBlocked,
     "usernotfullysetup": ServiceUserBlocked,
-    "wsusercannotassign": AccessDenied,
+    "wsusercannotassign": RoleNotAssignable,
     "invaliduser": NotFound,
     "invalidrecord": NotFound,
     "invalidrecordunknown": NotFound,
@@ -271,6 +294,7 @@ CAPABILITIES: dict[str, str] = {
     "core_cohort_get_cohort_members": "moodle/cohort:view",
     "core_cohort_add_cohort_members": "moodle/cohort:assign",
     "core_cohort_delete_cohort_members": "moodle/cohort:assign",
+    "core_enrol_get_enrolled_users": "moodle/course:viewparticipants",
     "enrol_manual_enrol_users": "enrol/manual:enrol",
     "enrol_manual_unenrol_users": "enrol/manual:unenrol",
     "auth_userkey_request_login_url": "auth/userkey:generatekey",

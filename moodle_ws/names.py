@@ -15,6 +15,7 @@ USERNAME = re.compile(r"[a-z0-9._@-]{1,100}\Z")
 _AUTH = re.compile(r"[a-z][a-z0-9_]{0,19}\Z")
 _LANG = re.compile(r"[a-z]{2,3}(_[a-z0-9]+)*\Z")
 _EMAIL = re.compile(r"[!#$%&'*+/=?^_`{|}~A-Za-z0-9.-]+@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9-]+\Z")
+_SHORTNAME = re.compile(r"[A-Za-z0-9_-]{1,255}\Z")
 _TAG = re.compile(r"<[A-Za-z/!?]")
 
 LENGTHS = {"firstname": 100, "lastname": 100, "email": 100, "idnumber": 255}
@@ -66,6 +67,15 @@ def check_lang(value: str, *, index: int) -> None:
     """A language pack's code, such as `fr` or `en_us`. Raises BadRow."""
     if not _LANG.match(value):
         raise BadRow("not the code of a language pack", index=index, field="lang")
+
+
+def check_customfield(shortname: str, value: str, *, index: int) -> None:
+    """A custom profile field: a short name of letters, digits, `_` and `-`, as the wire's `type` takes it (anything
+    else refuses the whole call). Raises BadRow."""
+    place = f"customfields[{shortname}]"
+    if not _SHORTNAME.match(shortname):
+        raise BadRow("not the short name of a profile field", index=index, field="customfields")
+    check_text(value, index=index, field=place)
 
 
 def check_length(value: str, *, index: int, field: str) -> None:

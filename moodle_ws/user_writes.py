@@ -6,22 +6,20 @@ and the others are written, except that a row of the wrong shape refuses the who
 and a weak password spoils the answer although every other row was written (unknown; read back).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from moodle_ws import fields, names
-from moodle_ws.batches import batches, halves
+from moodle_ws import batches, fields, names
 from moodle_ws.errors import (
-    AnswerLost,
     BadRequest,
     BadRow,
     InvalidResponse,
     MoodleError,
-    Truncated,
+    UnknownOutcome,
     UnreadableAnswer,
 )
+from moodle_ws.outcomes import RowStatus
 from moodle_ws.wire import Parameter, count_variables
 
 if TYPE_CHECKING:
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
 
 _CREATE = "core_user_create_users"
 _UPDATE = "core_user_update_users"
+
+_MOST_CUSTOM_VARIABLES = batches.MOST_VARIABLES_OF_A_ROW - 20  # room for every other field of a row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,8 @@ class NewUser:
     `auth` decides about the password: `manual` and other internal methods need one (or `createpassword`, which mails
     a generated one and forces its change); for `cas` it is silently ignored, and `createpassword` would lock the
     person out (trace `createpassword-cas-user-login`), so both are refused here for anything but `manual`.
-    An unknown custom field is silently ignored by Moodle (`create-customfields-unknown`): read back if it matters.
+    `customfields` maps shortnames to values. Moodle silently ignores an unknown one (`create-customfields-unknown`)
+    and does not enforce uniqueness (`create-customfields-unique-violated`): read back if it matters.
     """
 
     username: str
@@ -79,15 +80,6 @@ class UserUpdate:
     customfields: Mapping[str, str] | None = field(default=None, hash=False)
 
 
-class UpdateStatus(StrEnum):
-    """What became of one row."""
-
-    APPLIED = "applied"
-    REFUSED = "refused"
-    UNKNOWN = "unknown"
-    NOT_SENT = "not sent"
-
-
 @dataclass(frozen=True)
 class UpdateOutcome:
     """What became of one row of an update. `code` is Moodle's warning or error code when it was refused.
@@ -97,78 +89,44 @@ class UpdateOutcome:
     """
 
     id: int
-    status: UpdateStatus
+    status: RowStatus
     code: str | None = None
 
     @property
     def applied(self) -> bool:
         """Whether Moodle took the row without a warning."""
-        return self.status is UpdateStatus.APPLIED
+        return self.status is RowStatus.APPLIED
 
 
 def create(client: "MoodleClient", rows: Sequence[NewUser]) -> list[Created]:
     """Creates all of `rows`, in order.
 
-    Raises the first BadRow when rows were refused, after the others were created, with `outcomes` as of
-    `create_each`. Otherwise as `create_each`.
+    Raises the first BadRow when rows were refused, after the others were created, with the list of `create_each` in
+    `outcomes`. Otherwise as `create_each`.
     """
-    outcomes = create_each(client, rows)
-    for outcome in outcomes:
-        if isinstance(outcome, BadRow):
-            outcome.outcomes = tuple(outcomes)
-            raise outcome
-    return [outcome for outcome in outcomes if isinstance(outcome, Created)]
+    return batches.made_or_first_bad(create_each(client, rows))
 
 
 def create_each(client: "MoodleClient", rows: Sequence[NewUser]) -> list[Created | BadRow]:
     """Creates what can be created of `rows`: one Created or BadRow per row, in order.
 
-    A row that breaks a rule known here is never sent. Raises MoodleError when the site cannot go on; `outcomes` then
-    holds what is known so far, shorter than `rows`. After AnswerLost, UnreadableAnswer or Truncated look the rest up
-    before creating it again; two simultaneous creates with one e-mail can both succeed (MariaDB page §3), so
-    serialise creates per address.
+    A row that breaks a rule known here is never sent. Raises MoodleError when the site cannot go on, with one entry
+    for every row in `outcomes`: Created, BadRow, `RowStatus.UNKNOWN` for those of a call that may have taken effect,
+    `RowStatus.NOT_SENT` for the rest. Look the unknown ones up before creating them again. Two simultaneous creates
+    with one e-mail can both succeed (MariaDB page §3): serialise creates per address.
     """
-    outcomes: dict[int, Created | BadRow] = {}
-    sendable: list[tuple[int, NewUser]] = []
-    for index, row in enumerate(rows):
-        try:
-            _check_new(row, index=index)
-            sendable.append((index, row))
-        except BadRow as error:
-            outcomes[index] = error
-    try:
-        for batch in batches(sendable, lambda item: count_variables(_new_fields(item[1]))):
-            for index, outcome in _create_bisected(client, batch):
-                outcomes[index] = outcome
-    except MoodleError as error:
-        error.outcomes = tuple(outcomes[index] for index in sorted(outcomes)) + error.outcomes
-        raise
-    return [outcomes[index] for index in range(len(rows))]
+    return batches.create_each(
+        rows,
+        lambda row, index: _check_new(row, index=index),
+        lambda row: count_variables(_new_fields(row)),
+        lambda piece: _create_all(client, piece),
+    )
 
 
-def _create_bisected(
-    client: "MoodleClient", batch: Sequence[tuple[int, NewUser]]
-) -> Iterator[tuple[int, Created | BadRow]]:
-    try:
-        answer = client.call(_CREATE, {"users": [_new_fields(row) for _index, row in batch]}, read=False)
-    except BadRequest as error:
-        if len(batch) == 1:
-            yield batch[0][0], _bad_row(error, batch[0][0])
-            return
-        # All or nothing: the refused call created nobody, so its halves may be sent.
-        for half in halves(batch):
-            yield from _create_bisected(client, half)
-        return
-    created = _created(answer)
-    names_sent = [row.username for _index, row in batch]
-    if [row.username for row in created] != names_sent[: len(created)]:
-        raise UnreadableAnswer("the rows created are not those that were sent", function=_CREATE)
-    if len(created) < len(batch):
-        cut = Truncated(f"{len(created)} of {len(batch)} users were created", function=_CREATE)
-        cut.outcomes = tuple(created)
-        raise cut
-    for (index, _row), user in zip(batch, created, strict=True):
-        yield index, user
+def _create_all(client: "MoodleClient", rows: Sequence[NewUser]) -> list[Created]:
+    answer = client.call(_CREATE, {"users": [_new_fields(row) for row in rows]}, read=False)
+    sent = [row.username for row in rows]
+    return batches.as_sent(_created(answer), lambda user: user.username, sent, what="users", function=_CREATE)
 
 
 def _created(answer: Any) -> list[Created]:
@@ -195,46 +153,51 @@ def update(client: "MoodleClient", rows: Sequence[UserUpdate]) -> list[UpdateOut
     """
     if len({row.id for row in rows}) != len(rows):
         raise ValueError("the same user twice in one update")
-    outcomes = {row.id: UpdateOutcome(row.id, UpdateStatus.NOT_SENT) for row in rows}
+    outcomes = {row.id: UpdateOutcome(row.id, RowStatus.NOT_SENT) for row in rows}
     sendable: list[UserUpdate] = []
     for index, row in enumerate(rows):
         try:
             _check_update(row, index=index)
             sendable.append(row)
         except BadRow as error:
-            outcomes[row.id] = UpdateOutcome(row.id, UpdateStatus.REFUSED, f"badrow/{error.field}")
+            outcomes[row.id] = UpdateOutcome(row.id, RowStatus.REFUSED, f"badrow/{error.field}")
     try:
-        for batch in batches(sendable, lambda row: count_variables(_update_fields(row))):
-            _update_bisected(client, batch, outcomes)
+        for batch in batches.batches(sendable, lambda row: count_variables(_update_fields(row))):
+            _update_batch(client, batch, outcomes)
     except MoodleError as error:
         error.outcomes = tuple(outcomes[row.id] for row in rows)
         raise
     return [outcomes[row.id] for row in rows]
 
 
-def _update_bisected(client: "MoodleClient", batch: Sequence[UserUpdate], outcomes: dict[int, UpdateOutcome]) -> None:
-    try:
-        answer = client.call(_UPDATE, {"users": [_update_fields(row) for row in batch]}, read=False)
-    except InvalidResponse as error:
-        outcomes.update((row.id, UpdateOutcome(row.id, UpdateStatus.UNKNOWN, error.code)) for row in batch)
-        return
-    except (AnswerLost, UnreadableAnswer, Truncated):
-        outcomes.update((row.id, UpdateOutcome(row.id, UpdateStatus.UNKNOWN)) for row in batch)
-        raise
-    except BadRequest as error:
-        if len(batch) == 1:
-            outcomes[batch[0].id] = UpdateOutcome(batch[0].id, UpdateStatus.REFUSED, error.code)
-            return
-        # A shape error refuses the call before anything is written (`update-batch-one-bad-shape`).
-        for half in halves(batch):
-            _update_bisected(client, half, outcomes)
-        return
-    outcomes.update((row.id, UpdateOutcome(row.id, UpdateStatus.APPLIED)) for row in batch)
-    for warning in _warnings(answer):
-        number = fields.integer(warning, "itemid")
-        if number in outcomes:
-            refused = replace(outcomes[number], status=UpdateStatus.REFUSED, code=fields.text(warning, "warningcode"))
-            outcomes[number] = refused
+def _update_batch(client: "MoodleClient", batch: Sequence[UserUpdate], outcomes: dict[int, UpdateOutcome]) -> None:
+    def send(piece: Sequence[UserUpdate]) -> list[Mapping[str, Any]] | None:
+        try:
+            return _warnings(client.call(_UPDATE, {"users": [_update_fields(row) for row in piece]}, read=False))
+        except UnknownOutcome as error:
+            outcomes.update((row.id, UpdateOutcome(row.id, RowStatus.UNKNOWN, error.code)) for row in piece)
+            if isinstance(error, InvalidResponse):
+                return None
+            raise
+
+    # A shape error refuses the call before anything is written (`update-batch-one-bad-shape`).
+    for piece, answer in batches.bisected(batch, send, BadRequest):
+        if isinstance(answer, BadRequest):
+            outcomes[piece[0].id] = UpdateOutcome(piece[0].id, RowStatus.REFUSED, answer.code)
+        elif answer is not None:
+            outcomes.update(_told_by(answer, [row.id for row in piece]))
+
+
+def _told_by(warnings: Sequence[Mapping[str, Any]], ids: Sequence[int]) -> dict[int, UpdateOutcome]:
+    """The outcome of each user of a call: refused when a warning names it. A warning that names none of them leaves
+    the others unknown: it says that somebody was not written."""
+    refused = {fields.integer(warning, "itemid"): fields.text(warning, "warningcode") for warning in warnings}
+    strange = [code for number, code in refused.items() if number not in set(ids)]
+    otherwise = (RowStatus.UNKNOWN, strange[0]) if strange else (RowStatus.APPLIED, None)
+    return {
+        number: UpdateOutcome(number, *((RowStatus.REFUSED, refused[number]) if number in refused else otherwise))
+        for number in ids
+    }
 
 
 def _warnings(answer: Any) -> list[Mapping[str, Any]]:
@@ -245,17 +208,6 @@ def _warnings(answer: Any) -> list[Mapping[str, Any]]:
         return fields.rows(answer["warnings"])
     except (TypeError, KeyError):
         raise UnreadableAnswer("no list of warnings", function=_UPDATE) from None
-
-
-def _bad_row(error: BadRequest, index: int) -> BadRow:
-    return BadRow(
-        error.meaning,
-        index=index,
-        function=error.function,
-        kind=error.kind,
-        code=error.code,
-        debug_visible=error.debug_visible,
-    )
 
 
 def _custom(customfields: Mapping[str, str] | None) -> Parameter:
@@ -322,4 +274,6 @@ def _check_shared(row: NewUser | UserUpdate, *, index: int) -> None:
     if row.password is not None:
         names.check_text(row.password, index=index, field="password")
     for key, value in (row.customfields or {}).items():
-        names.check_text(key + value, index=index, field=f"customfields[{key}]")
+        names.check_customfield(key, value, index=index)
+    if 2 * len(row.customfields or {}) > _MOST_CUSTOM_VARIABLES:
+        raise BadRow("more fields than one call can carry", index=index, field="customfields")

@@ -10,10 +10,11 @@ account was found the same way.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from moodle_ws import fields
-from moodle_ws.batches import batches, halves
+from moodle_ws.batches import MOST_ROWS, batches, bisected
 from moodle_ws.errors import BadRow, FieldHidden, InvalidResponse, UnreadableAnswer
 from moodle_ws.names import check_text, check_username
 
@@ -75,6 +76,32 @@ def same_email(one: str, other: str) -> bool:
     return one.translate(_ASCII_LOWER) == other.translate(_ASCII_LOWER)
 
 
+@dataclass(frozen=True)
+class UserBatch:
+    """What one batch of a look-up found: `values` as they were asked for, the users found among them, by id, and the
+    values whose rows are unfit for Moodle's own rules (ground truth §3, "poison rows"): those people exist and cannot
+    be read. A value that is in neither has no user the token may see."""
+
+    values: tuple[str, ...]
+    users: tuple[MoodleUser, ...]
+    poisoned: tuple[str, ...] = ()
+
+
+def iter_by_field(client: "MoodleClient", name: LookupField, values: Iterable[str | int]) -> Iterator[UserBatch]:
+    """Looks people up as a stream: one batch for at most 50 values, in the order given, read as it is needed, so that
+    memory stays flat however many there are.
+
+    Poisoned values are told in their batch instead of raised; everything else is as `by_field` says. A value that is
+    given twice within 50 is asked once; further apart, twice. Raises BadRow (its `index` counts from the first value)
+    when it comes to the value, FieldHidden, MoodleError; what was yielded before stays true.
+    """
+    remaining = iter(values)
+    first = 0
+    while chunk := list(islice(remaining, MOST_ROWS)):
+        yield _look_up(client, name, _wanted(name, chunk, first))
+        first += len(chunk)
+
+
 def by_field(client: "MoodleClient", name: LookupField, values: Iterable[str | int]) -> list[MoodleUser]:
     """The users whose `name` is one of `values`, each once, by id; at most one call per 50 values when all is well.
 
@@ -84,31 +111,40 @@ def by_field(client: "MoodleClient", name: LookupField, values: Iterable[str | i
 
     Raises BadRow before any call for a value that can never be found or would fail the call; InvalidResponse when
     rows are poisoned, after everything else was looked up, with the other users in `outcomes` and their values in
-    `detail`; FieldHidden; MoodleError.
+    `poisoned`; FieldHidden; MoodleError. For many values, or to go on in spite of poison, see `iter_by_field`.
     """
-    wanted = _wanted(name, values)
     found: dict[int, MoodleUser] = {}
     poisoned: list[str] = []
-    error: InvalidResponse | None = None
-    for batch in batches(wanted, lambda _value: 1, fixed=1):
-        for piece, answer in _bisected(client, name, batch):
-            if isinstance(answer, InvalidResponse):
-                poisoned.extend(piece)
-                error = answer
-                continue
-            found.update((user.id, user) for user in _kept(name, piece, answer))
-    people = [found[key] for key in sorted(found)]
-    if error is not None:
+    for batch in batches(_wanted(name, values), lambda _value: 1, fixed=1):
+        result = _look_up(client, name, batch)
+        found.update((user.id, user) for user in result.users)
+        poisoned.extend(result.poisoned)
+    people = tuple(found[key] for key in sorted(found))
+    if poisoned:
         failure = InvalidResponse(
             f"unfit rows behind {len(poisoned)} value(s) of {name}",
             function=_BY_FIELD,
-            kind=error.kind,
-            code=error.code,
+            kind="invalid_response_exception",
+            code="invalidresponse",
         )
-        failure.outcomes = tuple(people)
-        failure.poisoned = tuple(poisoned)
+        failure.outcomes, failure.poisoned = people, tuple(poisoned)
         raise failure
-    return people
+    return list(people)
+
+
+def _look_up(client: "MoodleClient", name: LookupField, values: Sequence[str]) -> UserBatch:
+    def send(piece: Sequence[str]) -> list[MoodleUser]:
+        answer = client.call(_BY_FIELD, {"field": name, "values": list(piece)}, read=True)
+        return from_rows(answer, _BY_FIELD)
+
+    found: dict[int, MoodleUser] = {}
+    poisoned: list[str] = []
+    for piece, answer in bisected(values, send, InvalidResponse):
+        if isinstance(answer, InvalidResponse):
+            poisoned.extend(piece)
+        else:
+            found.update((user.id, user) for user in _kept(name, piece, answer))
+    return UserBatch(tuple(values), tuple(found[key] for key in sorted(found)), tuple(poisoned))
 
 
 def search(client: "MoodleClient", criteria: Mapping[str, str]) -> list[MoodleUser]:
@@ -129,16 +165,16 @@ def search(client: "MoodleClient", criteria: Mapping[str, str]) -> list[MoodleUs
         check_text(value, index=position, field=key)
     sent = [{"key": key, "value": value} for key, value in criteria.items()]
     answer = client.call(_SEARCH, {"criteria": sent}, read=True)
-    people = [_user(row, _SEARCH) for row in _rows(answer.get("users") if isinstance(answer, dict) else None, _SEARCH)]
+    people = from_rows(answer.get("users") if isinstance(answer, dict) else None, _SEARCH)
     for key in ("id", "username", "email", "idnumber", "auth"):
         if key in criteria:
             people = [user for user in people if _matches(user, key, {criteria[key]}, _SEARCH)]
     return people
 
 
-def _wanted(name: LookupField, values: Iterable[str | int]) -> list[str]:
-    wanted = list(dict.fromkeys(str(value) for value in values))
-    for position, value in enumerate(wanted):
+def _wanted(name: LookupField, values: Iterable[str | int], first: int = 0) -> list[str]:
+    given = [str(value) for value in values]
+    for position, value in enumerate(given, first):
         check_text(value, index=position, field=name)
         if name == "username":
             check_username(value, index=position)
@@ -149,23 +185,7 @@ def _wanted(name: LookupField, values: Iterable[str | int]) -> list[str]:
             raise BadRow("Moodle never finds this value", index=position, field="idnumber")
         elif not value or value != value.strip():
             raise BadRow("blank, or blanks around the value", index=position, field=name)
-    return wanted
-
-
-def _bisected(
-    client: "MoodleClient", name: LookupField, values: Sequence[str]
-) -> Iterator[tuple[Sequence[str], list[MoodleUser] | InvalidResponse]]:
-    """The batch in one call; when a poison row fails it, its halves, down to the single values that fail."""
-    try:
-        answer = client.call(_BY_FIELD, {"field": name, "values": list(values)}, read=True)
-    except InvalidResponse as error:
-        if len(values) == 1:
-            yield values, error
-            return
-        for half in halves(values):
-            yield from _bisected(client, name, half)
-        return
-    yield values, [_user(row, _BY_FIELD) for row in _rows(answer, _BY_FIELD)]
+    return list(dict.fromkeys(given))
 
 
 def _kept(name: LookupField, values: Sequence[str], people: Iterable[MoodleUser]) -> Iterator[MoodleUser]:
@@ -182,9 +202,10 @@ def _matches(user: MoodleUser, key: str, asked: set[str], function: str) -> bool
     return str(value) in asked
 
 
-def _rows(answer: Any, function: str) -> list[Mapping[str, Any]]:
+def from_rows(answer: Any, function: str) -> list[MoodleUser]:
+    """The users of a list answer. Raises UnreadableAnswer for anything else."""
     try:
-        return fields.rows(answer)
+        return [_user(row, function) for row in fields.rows(answer)]
     except TypeError:
         raise UnreadableAnswer("not a list of users", function=function) from None
 
@@ -219,6 +240,7 @@ def _user(row: Mapping[str, Any], function: str) -> MoodleUser:
 
 def _customfields(listed: Any) -> dict[str, str] | None:
     # By shortname, never by position: the order differs between databases (MariaDB page §3).
-    if not isinstance(listed, list):
+    # XML says an empty list where JSON says nothing: both mean unknown.
+    if not isinstance(listed, list) or not listed:
         return None
     return {str(item.get("shortname")): str(item.get("value") or "") for item in listed if isinstance(item, Mapping)}

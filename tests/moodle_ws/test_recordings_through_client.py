@@ -7,12 +7,13 @@ the package give the right typed values? Expected values are read from the recor
 import json
 import re
 import threading
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from moodle_lab import recorded_rows
-from moodle_recordings import SHORTENED, Recording, replayed
+from moodle_recordings import ENDPOINT, SHORTENED, Recording, replayed
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
@@ -29,22 +30,28 @@ from moodle_ws import (
     MoodleClient,
     MoodleError,
     MoodleUser,
+    NewCohort,
     NewUser,
     NotFound,
     Refused,
+    RoleNotAssignable,
+    RowStatus,
     ServiceUserBlocked,
     TokenInvalid,
     Truncated,
     UnreadableAnswer,
-    UpdateStatus,
     UserUpdate,
     WeakPassword,
     WebServiceDisabled,
+    request_token,
 )
 from moodle_ws.redaction import without_secrets
 from moodle_ws.simulator.wire import parse_form
+from moodle_ws.token import PATH
 
 ALL = replayed()
+CALLS = [recording for recording in ALL if recording.request["path"] == ENDPOINT]
+TOKENS = [recording for recording in ALL if recording.request["path"] == PATH]
 
 ERROR_OF_CODE: dict[str, type[MoodleError]] = {
     "accessexception": AccessDenied,
@@ -70,7 +77,7 @@ ERROR_OF_CODE: dict[str, type[MoodleError]] = {
     "wsaccessusernologin": ServiceUserBlocked,
     "wsaccessusersuspended": ServiceUserBlocked,
     "wsaccessuserunconfirmed": ServiceUserBlocked,
-    "wsusercannotassign": AccessDenied,
+    "wsusercannotassign": RoleNotAssignable,
 }
 
 
@@ -114,7 +121,7 @@ def expected_error(recording: Recording) -> type[MoodleError] | None:
     return WeakPassword if code.startswith("<div>") else ERROR_OF_CODE[code]
 
 
-@pytest.mark.parametrize("recording", ALL, ids=lambda recording: recording.id)
+@pytest.mark.parametrize("recording", CALLS, ids=lambda recording: recording.id)
 def test_a_plain_call_gives_the_recorded_value_or_the_right_error(recording: Recording, replayer: str) -> None:
     expected = expected_error(recording)
     parameters: dict[str, Any] = parse_form(recording.encoded[1], 100_000)
@@ -148,11 +155,31 @@ def secrets_in(text: str, recording: Recording) -> list[str]:
     return [secret for secret in ["TOKEN", *details] if secret in text]
 
 
+@pytest.mark.parametrize("recording", TOKENS, ids=lambda recording: recording.id)
+def test_asking_for_a_token_gives_it_or_says_why_not(recording: Recording, replayer: str) -> None:
+    address = f"{replayer}/{ALL.index(recording)}"
+    answer = recording.answer
+    if answer is not None and "token" in answer:
+        assert request_token(address, "svc-bridge", "Hidden-1234", "bridge") == answer["token"]
+        return
+    with pytest.raises(MoodleError) as caught:
+        request_token(address, "svc-bridge", "Hidden-1234", "bridge")
+    error = caught.value
+    if answer is None:
+        assert type(error) is UnreadableAnswer
+    else:
+        assert type(error) is (Maintenance if answer["errorcode"] == "sitemaintenance" else Refused)
+        assert error.code == answer["errorcode"]
+        assert error.debug_visible == bool(answer["debuginfo"])
+    told = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    assert "Hidden-1234" not in told.replace('"Hidden-1234"', "")
+
+
 # -- typed values ----------------------------------------------------------------------------------------------------
 
 
 def of(*functions: str) -> list[Recording]:
-    return [recording for recording in ALL if recording.function in functions and expected_error(recording) is None]
+    return [recording for recording in CALLS if recording.function in functions and expected_error(recording) is None]
 
 
 def sendable(name: str, value: str) -> bool:
@@ -246,7 +273,7 @@ def test_update_users_gives_every_row_its_outcome(recording: Recording, replayer
         if outcome.id <= 0:
             assert outcome.code == "badrow/id"
         elif outcome.id in warnings:
-            assert (outcome.status, outcome.code) == (UpdateStatus.REFUSED, warnings[outcome.id])
+            assert (outcome.status, outcome.code) == (RowStatus.REFUSED, warnings[outcome.id])
         else:
             assert outcome.applied
 
@@ -277,15 +304,17 @@ def test_cohorts_come_as_described(recording: Recording, replayer: str) -> None:
     with client_for(replayer, recording) as client:
         if recording.function == "core_cohort_search_cohorts":
             assert client.search_cohorts("sta") == expected
+        elif recording.function == "core_cohort_create_cohorts" and all(row["idnumber"].strip() for row in rows):
+            assert client.create_cohorts([NewCohort(name="C", idnumber=row["idnumber"]) for row in rows]) == expected
         else:
             assert client.cohorts([1] if recording.fields else []) == expected
 
 
 @pytest.mark.parametrize("recording", of("core_cohort_get_cohort_members"), ids=lambda recording: recording.id)
 def test_cohort_members_come_as_sets(recording: Recording, replayer: str) -> None:
-    with client_for(replayer, recording) as client:
-        members = client.cohort_members([1])
     rows = recorded_value(recording)
+    with client_for(replayer, recording) as client:
+        members = client.cohort_members([int(row["cohortid"]) for row in rows])
     assert members == {int(row["cohortid"]): frozenset(int(item) for item in row["userids"]) for row in rows}
 
 
@@ -294,8 +323,26 @@ def test_a_member_added_and_a_member_already_are_both_members(recording: Recordi
     codes = {item["warningcode"] for item in recorded_value(recording)["warnings"]}
     with client_for(replayer, recording) as client:
         (outcome,) = client.add_cohort_members([Membership(1, 7)])
-    assert outcome.member == (codes <= {"3"})
-    assert outcome.code == (None if outcome.member else (codes - {"3"}).pop())
+    assert outcome.applied == (codes <= {"3"})
+    assert outcome.code == (None if outcome.applied else (codes - {"3"}).pop())
+
+
+@pytest.mark.parametrize("recording", of("core_course_get_courses_by_field"), ids=lambda recording: recording.id)
+def test_courses_come_as_described(recording: Recording, replayer: str) -> None:
+    with client_for(replayer, recording) as client:
+        (course,) = client.courses_by_field("shortname", "C1")
+        assert client.courses_by_field("shortname", "c1") == []
+    assert (course.id, course.shortname, course.fullname, course.visible) == (2, "C1", "Course one", True)
+
+
+@pytest.mark.parametrize("recording", of("core_enrol_get_enrolled_users"), ids=lambda recording: recording.id)
+def test_people_enrolled_come_as_users(recording: Recording, replayer: str) -> None:
+    rows = recorded_value(recording)
+    with client_for(replayer, recording) as client:
+        people = client.enrolled_users(2)
+    assert [user.id for user in people] == [row["id"] for row in rows]
+    for user, row in zip(people, rows, strict=True):
+        same_user(user, row)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from moodle_ws import (
     Membership,
     MoodleClient,
     NewUser,
+    RowStatus,
     Truncated,
-    UpdateStatus,
     UserUpdate,
 )
 from moodle_ws.batches import batches
@@ -118,7 +118,8 @@ def test_a_form_cut_on_a_row_boundary_is_noticed(serve: Serve, connect: Connect)
     simulated = serve(max_input_vars=3 + 5 * 4 - 1)
     with pytest.raises(Truncated, match="4 of 10") as caught:
         connect(simulated).create_users([person(number) for number in range(10)])
-    assert [user.username for user in caught.value.outcomes] == ["p0", "p1", "p2", "p3"]
+    assert [user.username for user in caught.value.outcomes[:4]] == ["p0", "p1", "p2", "p3"]
+    assert caught.value.outcomes[4:] == (RowStatus.UNKNOWN,) * 6
     assert names(simulated) == ["p0", "p1", "p2", "p3"]
 
 
@@ -128,7 +129,8 @@ def test_a_site_that_stops_half_way_leaves_a_list_of_what_was_done(
     moodle.faults.next("", "503")
     with pytest.raises(Maintenance) as caught:
         client.create_users_each([person(number) for number in range(80)])
-    assert len(caught.value.outcomes) == 50
+    assert [type(outcome) for outcome in caught.value.outcomes[:50]] == [Created] * 50
+    assert caught.value.outcomes[50:] == (RowStatus.NOT_SENT,) * 30
     assert len(names(moodle)) == 50
 
 
@@ -306,7 +308,7 @@ def test_a_weak_password_makes_the_batch_unknown_although_the_others_are_written
     outcomes = client.update_users(
         [UserUpdate(id=one, suspended=True), UserUpdate(id=two, password="abc"), UserUpdate(id=three, suspended=True)]
     )
-    assert {outcome.status for outcome in outcomes} == {UpdateStatus.UNKNOWN}
+    assert {outcome.status for outcome in outcomes} == {RowStatus.UNKNOWN}
     assert moodle.site.users[one].suspended
     assert moodle.site.users[three].suspended
 
@@ -317,7 +319,7 @@ def test_a_site_that_stops_half_way_tells_unknown_from_not_sent(moodle: Simulate
     with pytest.raises(Exception, match="answer was lost") as caught:
         client.update_users([UserUpdate(id=number, suspended=True) for number in ids])
     statuses = [outcome.status for outcome in caught.value.outcomes]  # type: ignore[attr-defined]
-    assert statuses == [UpdateStatus.APPLIED] * 50 + [UpdateStatus.UNKNOWN] * 50 + [UpdateStatus.NOT_SENT] * 30
+    assert statuses == [RowStatus.APPLIED] * 50 + [RowStatus.UNKNOWN] * 50 + [RowStatus.NOT_SENT] * 30
     assert [moodle.site.users[number].suspended for number in ids] == [True] * 100 + [False] * 30
 
 
@@ -343,6 +345,7 @@ def test_a_missing_member_is_found_among_the_others(moodle: SimulatedMoodle, cli
     staff.members = [ids[0]]
     rows = [Membership(staff.id, number) for number in [*ids, 999999]]
     outcomes = client.add_cohort_members(rows)
-    assert [outcome.member for outcome in outcomes] == [True] * 10 + [False]
+    assert [outcome.row for outcome in outcomes] == rows
+    assert [outcome.applied for outcome in outcomes] == [True] * 10 + [False]
     assert outcomes[-1].code == "2"
     assert client.cohort_members([staff.id]) == {staff.id: frozenset(ids)}

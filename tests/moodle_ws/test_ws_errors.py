@@ -1,6 +1,7 @@
 """Errors are named by meaning and carry no secret."""
 
 import logging
+import pickle
 import re
 import traceback
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from moodle_ws import (
     AccessDenied,
     AnswerLost,
     BadRequest,
+    BadRow,
     InvalidResponse,
     Maintenance,
     MissingCapability,
@@ -19,6 +21,7 @@ from moodle_ws import (
     NewUser,
     NotFound,
     Refused,
+    RowStatus,
     ServiceUserBlocked,
     TokenInvalid,
     Truncated,
@@ -29,7 +32,9 @@ from moodle_ws import (
 )
 from moodle_ws.errors import from_answer
 from moodle_ws.redaction import redact, without_secrets
-from moodle_ws.simulator import Debug, SimulatedMoodle
+from moodle_ws.simulator import Debug, SimulatedMoodle, UserKeySettings
+
+ANNE = NewUser(username="anne", firstname="A", lastname="D", email="anne@example.test", auth="cas")
 
 
 @pytest.mark.parametrize("namespace", ["", "core\\exception\\", "some\\other\\"])
@@ -143,3 +148,67 @@ def test_text_that_looks_like_a_token_is_hidden() -> None:
     assert "abc123" not in redact("POST wstoken=abc123&wsfunction=f")
     assert "abc123" not in redact('{"token":"abc123"}')
     assert "zzz" not in redact("the value zzz stands alone", "zzz")
+
+
+def test_no_secret_shows_in_a_traceback_with_local_variables(moodle: SimulatedMoodle, client: MoodleClient) -> None:
+    """As error trackers write them."""
+    for number, fault in enumerate(
+        ("drop", "cut", "lost", "500", "503", "empty", "redirect", "invalidresponse", "403")
+    ):
+        moodle.faults.next(fault)
+        given = {"username": f"a{number}", "firstname": "A", "lastname": "B", "email": f"a{number}@b.fr"}
+        row = NewUser(**given, auth="manual", password=word("hidden"))
+        error = error_of(lambda row=row: client.create_users([row]))  # type: ignore[misc]
+        assert error is not None
+        told = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+        assert word("hidden") not in told
+        assert moodle.site.options.token not in told
+        assert "<form of" in told
+
+
+def word(first: str) -> str:
+    """A password that stands nowhere in a line of code."""
+    return "-".join([first.title(), "1234"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BadRow("detail", index=7, field="email", function="f", kind="k", code="c"),
+        MissingCapability(capability="moodle/user:create", function="f", code="nopermissions"),
+        AnswerLost("lost", function="f"),
+    ],
+)
+def test_an_error_survives_a_job_queue(error: MoodleError) -> None:
+    error.outcomes = (RowStatus.UNKNOWN,)
+    back = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    assert type(back) is type(error)
+    assert (str(back), back.args, back.__dict__) == (str(error), error.args, error.__dict__)
+
+
+@pytest.mark.parametrize(
+    ("function", "call", "capability"),
+    [
+        ("core_user_create_users", lambda client: client.create_users_each([ANNE]), "moodle/user:create"),
+        ("core_cohort_get_cohorts", lambda client: client.cohorts(), "moodle/cohort:view"),
+        ("core_cohort_search_cohorts", lambda client: client.search_cohorts("a"), "moodle/cohort:view"),
+        ("core_enrol_get_enrolled_users", lambda client: client.enrolled_users(2), "moodle/course:viewparticipants"),
+        (
+            "auth_userkey_request_login_url",
+            lambda client: client.userkey_login_url({"email": "a@b.fr"}),
+            "auth/userkey:generatekey",
+        ),
+    ],
+)
+def test_the_missing_right_is_named_for_each_function(
+    serve: Callable[..., SimulatedMoodle],
+    connect: Callable[..., MoodleClient],
+    function: str,
+    call: Callable[[MoodleClient], object],
+    capability: str,
+) -> None:
+    simulated = serve(userkey=UserKeySettings())
+    simulated.faults.at(function, 1, f"without={capability}|moodle/cohort:manage")
+    with pytest.raises(MissingCapability) as caught:
+        call(connect(simulated))
+    assert caught.value.capability == capability

@@ -8,12 +8,13 @@ import pytest
 from moodle_ws import (
     AccessDenied,
     BadRequest,
+    BadRow,
+    Cohort,
     Enrolment,
     Membership,
     MoodleClient,
     NewCohort,
     NewUser,
-    NotFound,
     Refused,
     UnreadableAnswer,
 )
@@ -66,30 +67,64 @@ def test_cohorts_are_created_found_and_listed(client: MoodleClient) -> None:
     assert [cohort.idnumber for cohort in client.cohorts([created[7].id])] == ["c7"]
 
 
-def test_a_cohort_without_a_key_of_its_own_is_refused(client: MoodleClient) -> None:
-    with pytest.raises(ValueError, match="idnumber"):
-        client.create_cohorts([NewCohort(name="C", idnumber=" ")])
+@pytest.mark.parametrize(
+    ("name", "idnumber", "field"), [("C", " ", "idnumber"), ("", "c", "name"), ("C", "c ", "idnumber")]
+)
+def test_a_cohort_without_a_name_and_key_of_its_own_is_refused(
+    moodle: SimulatedMoodle, client: MoodleClient, name: str, idnumber: str, field: str
+) -> None:
+    with pytest.raises(BadRow) as caught:
+        client.create_cohorts([NewCohort(name=name, idnumber=idnumber)])
+    assert caught.value.field == field
+    assert moodle.calls == []
 
 
-def test_a_taken_cohort_key_creates_none_of_its_batch(moodle: SimulatedMoodle, client: MoodleClient) -> None:
-    client.create_cohorts([NewCohort(name="A", idnumber="a")])
-    with pytest.raises(BadRequest) as caught:
-        client.create_cohorts([NewCohort(name="B", idnumber="b"), NewCohort(name="A2", idnumber="a")])
-    assert caught.value.outcomes == ()
-    assert len(moodle.site.cohorts) == 1
+def test_a_taken_cohort_key_is_found_and_the_other_cohorts_are_created(
+    moodle: SimulatedMoodle, client: MoodleClient
+) -> None:
+    client.create_cohorts([NewCohort(name="A", idnumber="c7")])
+    outcomes = client.create_cohorts_each([NewCohort(name=f"C{n}", idnumber=f"c{n}") for n in range(20)])
+    assert [isinstance(outcome, Cohort) for outcome in outcomes] == [number != 7 for number in range(20)]
+    assert len(moodle.site.cohorts) == 20
+    with pytest.raises(BadRow) as caught:
+        client.create_cohorts([NewCohort(name="B", idnumber="b"), NewCohort(name="A2", idnumber="c7")])
+    assert (caught.value.index, caught.value.code) == (1, "invalidparameter")
+    assert [type(outcome) for outcome in caught.value.outcomes] == [Cohort, BadRow]
 
 
 def test_members_come_and_go(client: MoodleClient, anne: int) -> None:
     (cohort,) = client.create_cohorts([NewCohort(name="A", idnumber="a")])
     client.add_cohort_members([Membership(cohort.id, anne)])
-    assert client.add_cohort_members([Membership(cohort.id, anne)])[0].member
-    client.remove_cohort_members([Membership(cohort.id, anne)])
-    client.remove_cohort_members([Membership(cohort.id, anne)])
+    assert client.add_cohort_members([Membership(cohort.id, anne)])[0].applied
+    for _time in range(2):
+        assert client.remove_cohort_members([Membership(cohort.id, anne)])[0].applied
     assert client.cohort_members([cohort.id]) == {cohort.id: frozenset()}
-    with pytest.raises(NotFound):
-        client.remove_cohort_members([Membership(cohort.id, 999999)])
-    with pytest.raises(NotFound):
-        client.cohort_members([cohort.id, 99])
+
+
+def test_a_cohort_that_is_not_there_is_absent_and_hides_no_other(client: MoodleClient) -> None:
+    created = client.create_cohorts([NewCohort(name=f"C{n}", idnumber=f"c{n}") for n in range(5)])
+    ids = [cohort.id for cohort in created]
+    assert client.cohort_members([*ids, 999, ids[0]]) == {number: frozenset() for number in ids}
+
+
+@pytest.mark.parametrize(
+    ("version", "code"),
+    [(Version.V4_4, "invaliduser"), (Version.V4_5, "invaliduser"), (Version.V5_2, "invalidrecordunknown")],
+)
+def test_a_person_who_is_gone_stops_nobody_from_leaving_a_cohort(
+    serve: Serve, connect: Connect, version: Version, code: str
+) -> None:
+    simulated = serve(version=version)
+    client = connect(simulated)
+    (cohort,) = client.create_cohorts([NewCohort(name="A", idnumber="a")])
+    people = [simulated.site.add_user(f"p{number}", auth="cas").id for number in range(10)]
+    cohort_row = simulated.site.cohorts[cohort.id]
+    cohort_row.members = list(people)
+    simulated.site.delete_user(simulated.site.users[people[4]])
+    outcomes = client.remove_cohort_members([Membership(cohort.id, number) for number in people])
+    assert [outcome.applied for outcome in outcomes] == [number != 4 for number in range(10)]
+    assert outcomes[4].code == code
+    assert cohort_row.members == []
 
 
 def test_suspension_keeps_memberships_and_deletion_ends_them(
@@ -103,18 +138,22 @@ def test_suspension_keeps_memberships_and_deletion_ends_them(
     assert anne not in client.cohort_members([cohort.id])[cohort.id]
 
 
-def test_enrolling_is_repeatable_and_refuses_as_the_version_does(serve: Serve, connect: Connect) -> None:
-    for version, missing in ((Version.V4_4, BadRequest), (Version.V4_5, NotFound), (Version.V5_2, NotFound)):
+def test_enrolling_is_repeatable_and_finds_the_bad_rows_on_every_version(serve: Serve, connect: Connect) -> None:
+    for version, missing in (
+        (Version.V4_4, "codingerror"),
+        (Version.V4_5, "invaliduser"),
+        (Version.V5_2, "invalidrecordunknown"),
+    ):
         simulated = serve(version=version)
         client = connect(simulated)
-        rows = [Enrolment(roleid=5, userid=2, courseid=2)]
-        client.enrol_users(rows)
-        client.enrol_users(rows)
+        rows = [Enrolment(roleid=5, userid=2, courseid=2) for _time in range(5)]
+        rows[1] = Enrolment(roleid=5, userid=999999, courseid=2)
+        rows[2] = Enrolment(roleid=1, userid=2, courseid=2)
+        rows[3] = Enrolment(roleid=5, userid=2, courseid=99)
+        outcomes = client.enrol_users(rows)
+        assert [outcome.code for outcome in outcomes] == [None, missing, "wsusercannotassign", "invalidparameter", None]
+        assert [outcome.row for outcome in outcomes] == rows
         assert simulated.site.enrolments == {(2, 2, 5)}
-        with pytest.raises(missing):
-            client.enrol_users([Enrolment(roleid=5, userid=999999, courseid=2)])
-        with pytest.raises(AccessDenied):
-            client.enrol_users([Enrolment(roleid=1, userid=2, courseid=2)])
 
 
 def test_a_password_reset_says_the_same_to_everybody_and_mails_what_it_must(

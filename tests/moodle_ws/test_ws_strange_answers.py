@@ -88,7 +88,7 @@ def test_a_compressed_answer_is_read_and_a_broken_one_named(answering: Callable[
 def test_an_answer_without_end_is_cut_off(
     answering: Callable[[Response], MoodleClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moodle_ws.client._LARGEST_ANSWER", 100_000)
+    monkeypatch.setattr("moodle_ws.transport._LARGEST_ANSWER", 100_000)
     with pytest.raises(UnreadableAnswer, match="larger"):
         answering(Response(b" " * 1_000_000)).users_by_field("id", [7])
 
