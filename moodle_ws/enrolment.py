@@ -40,15 +40,15 @@ def enrol(client: "MoodleClient", rows: Sequence[Enrolment]) -> list[RowOutcome[
     def send(piece: Sequence[Enrolment]) -> None:
         client.call(_ENROL, {"enrolments": [_fields(row) for row in piece]}, read=False)
 
-    variables = lambda row: count_variables(_fields(row))  # noqa: E731
-    return batches.write_each(rows, variables, send, BadRequest, NotFound, RoleNotAssignable)
+    return batches.write_each(
+        rows, lambda row: count_variables(_fields(row)), send, BadRequest, NotFound, RoleNotAssignable
+    )
 
 
 def enrolled(client: "MoodleClient", courseid: int, *, page: int = 500) -> "list[users.MoodleUser]":
     """The people enrolled in a course, by whatever method, as the token may see them, fetched `page` at a time.
 
-    Look-ups for poison rows do not apply here: one unfit row raises InvalidResponse for the whole page. Raises
-    BadRequest or NotFound for an unknown course, MissingCapability, MoodleError.
+    Raises NotFound for an unknown course, MissingCapability, MoodleError.
     """
     found: list[users.MoodleUser] = []
     while True:
