@@ -146,81 +146,96 @@ class MoodleClient:
     # -- what can be asked for ---------------------------------------------------------------------------------------
 
     def site_info(self) -> "SiteInfo":
-        """See `moodle_ws.site.site_info`."""
+        """Who the token is, where, and what it may call. Raises MoodleError. See `moodle_ws.site.site_info`."""
         return site.site_info(self)
 
     def users_by_field(self, field: "LookupField", values: Iterable[str | int]) -> "list[MoodleUser]":
-        """See `moodle_ws.users.by_field`."""
+        """The users with one of these values, each once. Raises BadRow, InvalidResponse with `poisoned`, FieldHidden,
+        MoodleError. See `moodle_ws.users.by_field`."""
         return users.by_field(self, field, values)
 
     def iter_users_by_field(self, field: "LookupField", values: Iterable[str | int]) -> "Iterator[UserBatch]":
-        """See `moodle_ws.users.iter_by_field`."""
+        """The same as a stream of batches with flat memory, poisoned values told in each. Raises BadRow, FieldHidden,
+        MoodleError. See `moodle_ws.users.iter_by_field`."""
         return users.iter_by_field(self, field, values)
 
     def search_users(self, criteria: Mapping[str, str]) -> "list[MoodleUser]":
-        """See `moodle_ws.users.search`."""
+        """The users that match every criterion. Raises ValueError, BadRow, InvalidResponse, FieldHidden, MoodleError.
+        See `moodle_ws.users.search`."""
         return users.search(self, criteria)
 
     def create_users(self, rows: "Sequence[NewUser]") -> "list[Created]":
-        """See `moodle_ws.user_writes.create`."""
+        """Creates everybody, in order. Raises the first BadRow after creating the others, MoodleError. See
+        `moodle_ws.user_writes.create`."""
         return user_writes.create(self, rows)
 
     def create_users_each(self, rows: "Sequence[NewUser]") -> "list[Created | BadRow]":
-        """See `moodle_ws.user_writes.create_each`."""
+        """Creates whom it can: one entry per row, in order. Raises MoodleError with an entry per row in `outcomes`. See
+        `moodle_ws.user_writes.create_each`."""
         return user_writes.create_each(self, rows)
 
     def update_users(self, rows: "Sequence[UserUpdate]") -> "list[UpdateOutcome]":
-        """See `moodle_ws.user_writes.update`."""
+        """Changes users by id: one outcome per row, in order. Raises ValueError, MoodleError with an outcome per row in
+        `outcomes`. See `moodle_ws.user_writes.update`."""
         return user_writes.update(self, rows)
 
     def create_cohorts(self, rows: "Sequence[NewCohort]") -> "list[Cohort]":
-        """See `moodle_ws.cohorts.create`."""
+        """Creates every cohort, in order. Raises the first BadRow after creating the others, MoodleError. See
+        `moodle_ws.cohorts.create`."""
         return cohorts.create(self, rows)
 
     def create_cohorts_each(self, rows: "Sequence[NewCohort]") -> "list[Cohort | BadRow]":
-        """See `moodle_ws.cohorts.create_each`."""
+        """Creates the cohorts it can: one entry per row, in order. Raises MoodleError with an entry per row in
+        `outcomes`. See `moodle_ws.cohorts.create_each`."""
         return cohorts.create_each(self, rows)
 
     def cohorts(self, ids: Sequence[int] = ()) -> "list[Cohort]":
-        """See `moodle_ws.cohorts.by_id`."""
+        """The cohorts with these ids, or all of the site. Raises MoodleError. See `moodle_ws.cohorts.by_id`."""
         return cohorts.by_id(self, ids)
 
     def search_cohorts(self, query: str) -> "list[Cohort]":
-        """See `moodle_ws.cohorts.search`."""
+        """The system cohorts whose name or idnumber contains `query`. Raises MoodleError. See
+        `moodle_ws.cohorts.search`."""
         return cohorts.search(self, query)
 
     def cohort_members(self, ids: Sequence[int]) -> dict[int, frozenset[int]]:
-        """See `moodle_ws.cohorts.members`."""
+        """The user ids in each of these cohorts. Raises MoodleError. See `moodle_ws.cohorts.members`."""
         return cohorts.members(self, ids)
 
     def add_cohort_members(self, rows: "Sequence[Membership]") -> "list[RowOutcome[Membership]]":
-        """See `moodle_ws.cohorts.add_members`."""
+        """Adds people to cohorts: one outcome per row, in order. Raises MoodleError with an outcome per row in
+        `outcomes`. See `moodle_ws.cohorts.add_members`."""
         return cohorts.add_members(self, rows)
 
     def remove_cohort_members(self, rows: "Sequence[Membership]") -> "list[RowOutcome[Membership]]":
-        """See `moodle_ws.cohorts.remove_members`."""
+        """Takes people out of cohorts: one outcome per row, in order. Raises MoodleError with an outcome per row in
+        `outcomes`. See `moodle_ws.cohorts.remove_members`."""
         return cohorts.remove_members(self, rows)
 
     def courses_by_field(self, field: "CourseField", value: str | int) -> "list[MoodleCourse]":
-        """See `moodle_ws.courses.by_field`."""
+        """The courses with this value that the token may see. Raises MoodleError. See `moodle_ws.courses.by_field`."""
         return courses.by_field(self, field, value)
 
     def enrol_users(self, rows: "Sequence[Enrolment]") -> "list[RowOutcome[Enrolment]]":
-        """See `moodle_ws.enrolment.enrol`."""
+        """Enrols people: one outcome per row, in order. Raises MoodleError with an outcome per row in `outcomes`. See
+        `moodle_ws.enrolment.enrol`."""
         return enrolment.enrol(self, rows)
 
     def enrolled_users(self, courseid: int) -> "list[MoodleUser]":
-        """See `moodle_ws.enrolment.enrolled`."""
+        """The people enrolled in a course. Raises NotFound, MoodleError. See `moodle_ws.enrolment.enrolled`."""
         return enrolment.enrolled(self, courseid)
 
     def request_password_reset(self, *, username: str | None = None, email: str | None = None) -> str:
-        """See `moodle_ws.auth.request_password_reset`."""
+        """Asks Moodle to mail a password reset; its status word. Raises ValueError, Refused, MoodleError. See
+        `moodle_ws.auth.request_password_reset`."""
         return auth.request_password_reset(self, username=username, email=email)
 
     def confirm_user(self, username: str, secret: str) -> bool:
-        """See `moodle_ws.auth.confirm_user`."""
+        """Confirms a self-registered user; False when they were already. Raises Refused, MoodleError. See
+        `moodle_ws.auth.confirm_user`."""
         return auth.confirm_user(self, username, secret)
 
     def userkey_login_url(self, user: Mapping[str, str]) -> str:
-        """See `moodle_ws.auth.userkey_login_url`."""
+        """A one-time sign-in address, itself a secret. Raises BadRequest, AccessDenied, MoodleError. See
+        `moodle_ws.auth.userkey_login_url`."""
         return auth.userkey_login_url(self, user)

@@ -7,13 +7,11 @@ tables below where it has not. The theme revision and the site's address, which 
 taken from the answer.
 """
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any
 
-from lxml import etree
-from moodle_recordings import SHORTENED, Recording
+from moodle_recordings import Recording, recorded_rows
 
 from moodle_ws.simulator import (
     Course,
@@ -258,47 +256,6 @@ def _adopt(site: Site, row: dict[str, Any]) -> None:
 
 def _plain(value: Any) -> Any:
     return int(value) if value in {"0", "1"} else value
-
-
-def recorded_rows(recording: Recording) -> Any:
-    """The recorded answer as plain values, whatever its format, what stands before it, and how it was shortened."""
-    body = recording.body
-    if "<RESPONSE>" in body:
-        return _rows_of_xml(body)
-    start = max(body.find("\n[{"), 0) if body.startswith("<br") else 0
-    shortened = SHORTENED.search(body)
-    if shortened is None:
-        return json_or_none(body[start:])
-    decoder, at, rows = json.JSONDecoder(), body.find("[") + 1, []
-    while at < shortened.start():
-        try:
-            row, at = decoder.raw_decode(body, at)
-        except ValueError:
-            break
-        rows.append(row)
-        at += 1
-    return {"users": rows} if body.startswith('{"users"') else rows
-
-
-def json_or_none(text: str) -> Any:
-    """The value of a JSON text; None when it is none."""
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None
-
-
-def _rows_of_xml(body: str) -> Any:
-    root = etree.fromstring(body[body.find("<?xml") :].encode())
-    return _element(root[0]) if len(root) else None
-
-
-def _element(element: Any) -> Any:
-    if element.tag == "MULTIPLE":
-        return [_element(child) for child in element]
-    if element.tag == "SINGLE":
-        return {child.get("name"): _element(child[0]) for child in element}
-    return None if element.get("null") else element.text or ""
 
 
 def _from_notes(site: Site, recording: Recording) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
+from lxml import etree
+
 FOLDER = Path(__file__).parent / "recordings"
 FLAVOURS = ("4.4-postgresql", "4.5-postgresql", "5.2-postgresql", "4.4-mariadb")
 # Long answers were kept shortened, with their length and sometimes the number of items.
@@ -172,6 +174,47 @@ def _bulk_fields(name: str, summary: str) -> list[tuple[str, str]]:
         if pairs == 6 * people:
             fields.append((f"{row}[idnumber]", f"N{username}"))
     return fields
+
+
+def recorded_rows(recording: Recording) -> Any:
+    """The recorded answer as plain values, whatever its format, what stands before it, and how it was shortened."""
+    body = recording.body
+    if "<RESPONSE>" in body:
+        return _rows_of_xml(body)
+    start = max(body.find("\n[{"), 0) if body.startswith("<br") else 0
+    shortened = SHORTENED.search(body)
+    if shortened is None:
+        return json_or_none(body[start:])
+    decoder, at, rows = json.JSONDecoder(), body.find("[") + 1, []
+    while at < shortened.start():
+        try:
+            row, at = decoder.raw_decode(body, at)
+        except ValueError:
+            break
+        rows.append(row)
+        at += 1
+    return {"users": rows} if body.startswith('{"users"') else rows
+
+
+def json_or_none(text: str) -> Any:
+    """The value of a JSON text; None when it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _rows_of_xml(body: str) -> Any:
+    root = etree.fromstring(body[body.find("<?xml") :].encode())
+    return _element(root[0]) if len(root) else None
+
+
+def _element(element: Any) -> Any:
+    if element.tag == "MULTIPLE":
+        return [_element(child) for child in element]
+    if element.tag == "SINGLE":
+        return {child.get("name"): _element(child[0]) for child in element}
+    return None if element.get("null") else element.text or ""
 
 
 @cache
