@@ -309,3 +309,10 @@ def test_the_dump_shows_everything_but_the_secrets(config: Path) -> None:
     assert shown["sites"][0]["url"] == "https://updago.univ.example"
     assert "hush" not in done.stdout
     assert shown["database_url"].startswith("postgresql+psycopg://bridge:")
+
+
+def test_names_for_tests_of_a_real_moodle_are_no_typing_errors(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMS_BRIDGE_LIVE_MOODLE_URL", "https://moodle-test.example")
+    assert build(values)
