@@ -112,11 +112,12 @@ class BridgeUnderTest:
 
 
 class Browser:
-    """A person's browser: cookies, forms, no surprises. Never follows a redirect off loopback."""
+    """A person's browser: cookies, forms, no surprises. Never follows a redirect off `hosts`."""
 
     def __init__(self, base: str) -> None:
         self.base = base
         self.session = requests.Session()
+        self.hosts = {"127.0.0.1"}
         self.page: requests.Response
 
     def get(self, path: str, *, follow: bool = True, **options: Any) -> requests.Response:
@@ -151,7 +152,7 @@ class Browser:
         hops = 0
         while follow and answer.is_redirect:
             target = urljoin(answer.url, answer.headers["Location"])
-            if urlsplit(target).hostname != "127.0.0.1":
+            if urlsplit(target).hostname not in self.hosts:
                 break
             answer = self.session.get(target, allow_redirects=False, timeout=20)
             hops += 1
@@ -208,12 +209,16 @@ def settings_values(folder: Path, **changes: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def running_bridge(folder: Path, *, clock: Clock | None = None, **changes: Any) -> Iterator[BridgeUnderTest]:
-    """Start a bridge on a free port with a fresh database, and stop it. Background jobs run only when told to."""
+def running_bridge(
+    folder: Path, *, clock: Clock | None = None, port: int = 0, **changes: Any
+) -> Iterator[BridgeUnderTest]:
+    """Start a bridge with a fresh database, and stop it. Background jobs run only when told to.
+
+    `port` 0 takes a free one."""
     clock = clock or Clock()
     late: dict[str, Any] = {}
     # The port must be known before the settings, the settings before the application.
-    server = LoopbackServer(lambda environ, start: late["app"](environ, start), 0)  # noqa: PLW0108
+    server = LoopbackServer(lambda environ, start: late["app"](environ, start), port)  # noqa: PLW0108
     values = settings_values(folder, **{"public_url": server.url, **changes})
     runtime = build_runtime(build(values), clock=clock)
     try:

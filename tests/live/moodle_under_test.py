@@ -33,13 +33,14 @@ def named(setting: str) -> str:
 
 
 def live_param(*settings: str) -> Any:
-    """The parameter `live` of a fixture: skipped, with the reason, unless everything it needs is named."""
+    """The parameter `live` of a fixture: skipped, with the reason, unless everything it needs is named. Side by side
+    such tests stay in one process: a site has one CAS server, and a test machine's Moodle has few workers."""
     missing = [PREFIX + setting for setting in settings if not named(setting)]
     reason = (
         f"the real half needs a running Moodle: set {', '.join(missing)}, see docs/CONTRIBUTING.md "
         f"({REQUIRE}=1 does not ask for it: a Moodle is no program of the machine's)"
     )
-    return pytest.param("live", marks=pytest.mark.skip(reason=reason) if missing else ())
+    return pytest.param("live", marks=pytest.mark.skip(reason=reason) if missing else pytest.mark.xdist_group("live"))
 
 
 class RememberingClient(MoodleClient):
@@ -83,7 +84,7 @@ class MoodleUnderTest:
         return f"{self.prefix}{number}"
 
     def email(self, number: int | str) -> str:
-        return f"{self.name(number)}@test.invalid"
+        return f"{self.name(number)}@mail.example"
 
     def person(self, number: int | str = 1, **values: Any) -> NewUser:
         given = {"username": self.name(number), "firstname": "Zoé", "lastname": f"Test {number}"}
@@ -142,7 +143,7 @@ class MoodleUnderTest:
             UserUpdate(
                 id=number,
                 username=f"{LEFTOVER}{number}",
-                email=f"{LEFTOVER}{number}@test.invalid",
+                email=f"{LEFTOVER}{number}@mail.example",
                 idnumber="",
                 suspended=True,
             )

@@ -29,7 +29,7 @@ def test_people_are_found_by_every_field_among_unknown_values(
     rows = [moodle.person(number, idnumber=moodle.name(f"key{number}")) for number in range(3)]
     ids = [created.id for created in moodle.client.create_users(rows)]
     values: list[str | int] = list(ids) if field == "id" else [getattr(row, field) for row in rows]
-    unknown = NOBODY if field == "id" else moodle.name("nobody") + "@test.invalid"
+    unknown = NOBODY if field == "id" else moodle.name("nobody") + "@mail.example"
     found = moodle.client.users_by_field(field, [values[2], unknown, values[0], values[1]])
     assert [user.id for user in found] == ids
     assert moodle.client.users_by_field(field, [unknown]) == []
