@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("moodle_ws")
 
 ENDPOINT = "/webservice/rest/server.php"
+# The setting that PHP's warning "Input variables exceeded …" names, in no language.
+_CUT_FORM = "max_input_vars"
 
 
 class MoodleClient:
@@ -132,6 +134,8 @@ class MoodleClient:
                 function,
                 redact(answer.noise[:200], self._token),
             )
+            if _CUT_FORM in answer.noise:  # seen where PHP displays its warnings; a cut update shows in no other way
+                raise Truncated("PHP says so", function=function)
         if isinstance(answer.value, dict) and "exception" in answer.value:
             raise self._refusal(function, answer)
         return without_secrets(answer.value)

@@ -9,7 +9,7 @@ import pytest
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-from moodle_ws import Enrolment, Membership, MoodleClient, NewCohort, NewUser, UnreadableAnswer, UserUpdate
+from moodle_ws import Enrolment, Membership, MoodleClient, NewCohort, NewUser, Truncated, UnreadableAnswer, UserUpdate
 
 ANNE = NewUser(username="anne", firstname="A", lastname="D", email="anne@example.test", auth="cas")
 
@@ -102,3 +102,17 @@ def test_a_status_moodle_never_gives_is_named(answering: Callable[[Response], Mo
 def test_text_that_cannot_be_encoded_is_the_callers_mistake(answering: Callable[[Response], MoodleClient]) -> None:
     with pytest.raises(ValueError, match="Unicode"):
         answering(Response("[]")).call("f", {"x": "\ud800"}, read=True)
+
+
+@pytest.mark.parametrize("call", ["users_by_field", "update_users"])
+def test_a_form_that_php_says_it_cut_is_not_taken_for_complete(
+    answering: Callable[[Response], MoodleClient], call: str
+) -> None:
+    """What PHP prints before the answer where it displays warnings; the answer itself looks complete."""
+    warning = (
+        "<br />\n<b>Warning</b>:  PHP Request Startup: Input variables exceeded 5000. To increase the limit change "
+        "max_input_vars in php.ini. in <b>Unknown</b> on line <b>0</b><br />\n"
+    )
+    body = warning + ("[]" if call == "users_by_field" else '{"warnings":[]}')
+    with pytest.raises(Truncated):
+        CALLS[call](answering(Response(body, content_type="text/html; charset=UTF-8")))
