@@ -102,10 +102,13 @@ class SimulatorOptions:
     auth_plugins: tuple[str, ...] = (
         "cas",
         "casattras",
+        "db",
         "email",
         "ldap",
+        "lti",
         "manual",
         "nologin",
+        "none",
         "oauth2",
         "shibboleth",
         "userkey",

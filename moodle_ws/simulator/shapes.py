@@ -80,7 +80,7 @@ def _fits(value: str, kind: str, options: SimulatorOptions) -> bool:
     if kind == "raw_trimmed":
         return value == php_trim(value)
     if kind == "auth":
-        return value in options.auth_plugins
+        return value == "" or value in options.auth_plugins
     if kind == "lang":
         return value == "" or value in options.languages
     return _PATTERNS[kind].match(value) is not None

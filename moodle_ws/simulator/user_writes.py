@@ -16,13 +16,16 @@ from moodle_ws.simulator.errors import (
     missing_record,
     moodle_error,
 )
-from moodle_ws.simulator.flavours import Database
+from moodle_ws.simulator.flavours import Database, php_trim
 from moodle_ws.simulator.shapes import Multiple, Single, Value
 from moodle_ws.simulator.site import ADMIN_ID, GUEST_ID
 from moodle_ws.simulator.user_table import NOT_CACHED, User
 
+# PHP's FILTER_VALIDATE_EMAIL, without its rarities: at most 64 characters before the @ and 63 in a label, no hyphen at
+# either end of a label, a letter after the last dot.
 _EMAIL = re.compile(
-    r"[!#$%&'*+/=?^_`{|}~A-Za-z0-9-]+(\.[!#$%&'*+/=?^_`{|}~A-Za-z0-9-]+)*@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+\Z"
+    r"(?=.{1,64}@)[!#$%&'*+/=?^_`{|}~A-Za-z0-9-]+(\.[!#$%&'*+/=?^_`{|}~A-Za-z0-9-]+)*"
+    r"@(?!-|.*\.-|.*-(\.|$))(?!.*[^.]{64})[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.[A-Za-z][A-Za-z0-9-]*\Z"
 )
 
 _LENGTHS = {
@@ -93,22 +96,21 @@ def create_users(call: Call, parameters: dict[str, Any]) -> list[dict[str, Any]]
 
 def _create(call: Call, row: dict[str, Any]) -> User:
     for key in ("username", "firstname", "lastname"):
-        if not row[key].strip():
+        if not php_trim(row[key]):
             raise invalid_parameter(f"The field {key} cannot be blank")
-    if row["auth"] in _NEVER_AUTH:
+    if not row["auth"] or row["auth"] in _NEVER_AUTH:
         raise invalid_parameter(f"Invalid authentication type: {row['auth']}")
+    if row.get("lang") == "":
+        raise invalid_parameter("Invalid language code: ")
     if call.site.user(row["username"]) is not None:
         raise invalid_parameter(f"Username already exists: {row['username']}")
     password = _new_password(row)
     _check_email(call, row["email"])
     _check_lengths(call, row, "INSERT INTO mdl_user")
     stored: dict[str, Any] = {key: row[key] for key in _STORED if key in row}
-    # A blank language means the site's; an unknown country is cleaned to 0 (`debugdisplay-create-country-cleaned`).
-    stored["lang"] = stored.get("lang") or call.options.languages[0]
-    user = call.site.add_user(**stored)
+    user = call.site.add_user(**{"lang": call.options.languages[0], **stored})
     user.password = password
-    if "country" in row:
-        user.country = row["country"] if row["country"] in {"FR", "GB", "BE", "CH", "CA", "DE", "ES", "IT"} else "0"
+    _store_country(user, row)
     _store_customfields(call, user, row)
     if row["createpassword"] or {"type": "auth_forcepasswordchange", "value": "1"} in row.get("preferences", []):
         # With auth=cas this locks the person out at the next sign-in (trace `createpassword-cas-user-login`).
@@ -116,6 +118,11 @@ def _create(call: Call, row: dict[str, Any]) -> User:
     if row["createpassword"]:
         call.site.mails.append((user.email, "newpassword"))
     return user
+
+
+def _store_country(user: User, row: dict[str, Any]) -> None:
+    if "country" in row:  # an unknown one is cleaned to 0 (`debugdisplay-create-country-cleaned`)
+        user.country = row["country"] if row["country"] in {"FR", "GB", "BE", "CH", "CA", "DE", "ES", "IT"} else "0"
 
 
 def _new_password(row: dict[str, Any]) -> str:
@@ -213,6 +220,7 @@ def _update(call: Call, row: dict[str, Any]) -> None:
     for key in _STORED:
         if key in row:
             setattr(user, key, row[key])
+    _store_country(user, row)
     _update_password(user, row)
     _store_customfields(call, user, row)
     for preference in row.get("preferences", []):

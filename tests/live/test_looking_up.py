@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from moodle_ws import MoodleUser
+from moodle_ws import BadRequest, MoodleUser
 from tests.live.moodle_under_test import MoodleUnderTest, RememberingClient
 
 NOBODY = 2_000_000_000
@@ -95,6 +95,12 @@ def test_a_deleted_user_is_found_by_id_and_recognised(moodle: MoodleUnderTest) -
     assert moodle.client.users_by_field("email", [moodle.email(1)]) == []
     assert moodle.client.users_by_field("idnumber", [moodle.name("key")]) == []
     assert moodle.create(idnumber=moodle.name("key")) != number, "name and address are free again"
+
+
+def test_an_id_beyond_every_number_of_the_database_is_refused(moodle: MoodleUnderTest) -> None:
+    assert moodle.client.users_by_field("id", [2**63 - 1]) == []
+    with pytest.raises(BadRequest):
+        moodle.client.users_by_field("id", [2**63])
 
 
 def test_both_formats_say_the_same(moodle: MoodleUnderTest) -> None:
