@@ -36,7 +36,7 @@ def deliver_due(runtime: Runtime, *, now: datetime) -> int:
     left = list(ids)
     connected = False
     try:
-        with _connection(runtime.settings.mail) as smtp:
+        with connection(runtime.settings.mail) as smtp:
             connected = True
             while left:
                 _deliver(runtime, smtp, left[0], now)
@@ -90,7 +90,8 @@ def _deliver(runtime: Runtime, smtp: smtplib.SMTP, mail_id: int, now: datetime) 
 
 
 @contextmanager
-def _connection(mail: Mail) -> Iterator[smtplib.SMTP]:
+def connection(mail: Mail) -> Iterator[smtplib.SMTP]:
+    """A conversation with the mail server: encrypted and signed in as the settings say."""
     context = ssl.create_default_context(cafile=mail.ca_file)
     smtp: smtplib.SMTP
     if mail.security == "tls":

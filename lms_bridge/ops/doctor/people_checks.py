@@ -1,0 +1,130 @@
+"""The people on both sides: are those the bridge believes in step there, and does an address mean one person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lms_bridge.i18n import gettext as _
+from lms_bridge.i18n import ngettext
+from lms_bridge.ops.doctor import places
+from lms_bridge.ops.doctor.database_facts import Mirrored
+from lms_bridge.ops.doctor.findings import Finding, Subject
+from lms_bridge.ops.doctor.site_facts import SiteFacts
+from moodle_ws.site import SiteInfo
+from moodle_ws.users import MoodleUser, same_email
+
+
+def check(facts: SiteFacts) -> Iterator[Finding]:
+    if not isinstance(facts.info, SiteInfo) or facts.people.error is not None:
+        return
+    yield auth_method(facts)
+    yield mirrored_users(facts)
+    yield email_case(facts)
+    yield from shared_email(facts)
+    yield shared_addresses(facts)
+
+
+def auth_method(facts: SiteFacts) -> Finding:
+    """A user with our auth value that can be read proves that the plugin is on the server's disk (versions page §2)."""
+    method = facts.site.auth_method
+    subject = Subject(
+        facts.area,
+        "auth_method",
+        _("Users with the authentication “%(auth)s” can be read", auth=method),
+        _(places.AUTHENTICATION),
+    )
+    install = _(
+        "Install the CAS plugin on the Moodle server: from 5.0 on it is no longer part of Moodle. If it is there, look "
+        "for users with a name that the site's own rules refuse."
+    )
+    if facts.people.poisoned:
+        return subject.problem(
+            ngettext(
+                "Moodle refuses to show %(num)d of the users known to the bridge",
+                "Moodle refuses to show %(num)d of the users known to the bridge",
+                facts.people.poisoned,
+            ),
+            install,
+        )
+    people = [*facts.people.mirrored.values(), *([facts.people.person] if facts.people.person else [])]
+    if any(user.auth == method for user in people):
+        return subject.ok(_("one was read: the plugin is on the server"))
+    return subject.unseen(
+        _("no such user was met; whether the plugin is enabled, the line about the way to the bridge says"), install
+    )
+
+
+def mirrored_users(facts: SiteFacts) -> Finding:
+    subject = Subject(
+        facts.area, "mirrored_users", _("Users the bridge believes in step are as it wrote them"), _(places.USERS)
+    )
+    sample = facts.rows.sample
+    if not sample:
+        return subject.ok(_("the bridge has nobody on this site yet"))
+    different = sum(
+        1 for known in sample if _differs(known, facts.people.mirrored.get(known.moodle_id), facts.site.auth_method)
+    )
+    seen = _("%(different)d of %(count)d looked up are not", different=different, count=len(sample))
+    if different:
+        return subject.warning(
+            seen, _("They were renamed, suspended, deleted or given another authentication in Moodle: see the guide.")
+        )
+    return subject.ok(seen)
+
+
+def _differs(known: Mirrored, user: MoodleUser | None, method: str) -> bool:
+    """Whether somebody else had a hand in this user. What the token may not see is not held against it."""
+    if user is None or user.looks_deleted or user.suspended:
+        return True
+    return (user.username or known.username, user.auth or method) != (known.username, method)
+
+
+def email_case(facts: SiteFacts) -> Finding:
+    """Case counts on PostgreSQL and not on MariaDB (MariaDB page §2); the bridge must write what it looks for."""
+    subject = Subject(facts.area, "email_case", _("Addresses are written the same on both sides"), _(places.USERS))
+    both = [
+        (known.email, user.email)
+        for known in facts.rows.sample
+        if known.email and (user := facts.people.mirrored.get(known.moodle_id)) is not None and user.email
+    ]
+    cased = sum(1 for ours, theirs in both if ours != theirs and same_email(ours, theirs))
+    if cased:
+        return subject.warning(
+            _("%(cased)d of %(count)d differ in capital letters alone", cased=cased, count=len(both)),
+            _("Write the address in Moodle as it stands in the bridge: a database that minds the case finds nobody."),
+        )
+    habit = {
+        True: _("this Moodle's database ignores case"),
+        False: _("this Moodle's database minds the case"),
+        None: _("whether case counts here was not seen"),
+    }[facts.people.other_case]
+    return subject.ok(_("%(count)d compared; %(habit)s", count=len(both), habit=habit))
+
+
+def shared_email(facts: SiteFacts) -> Iterator[Finding]:
+    if facts.people.same_address > 1:
+        yield Subject(
+            facts.area,
+            "shared_email",
+            _("An address belongs to one Moodle user"),
+            f"{_(places.AUTHENTICATION)} (allowaccountssameemail)",
+        ).warning(
+            _("the user looked up shares the address with %(count)d others", count=facts.people.same_address - 1),
+            _("Set it to No, and give each user an address of their own."),
+        )
+
+
+def shared_addresses(facts: SiteFacts) -> Finding:
+    subject = Subject(
+        facts.area,
+        "shared_addresses",
+        _("No confirmed address belongs to two accounts with a user here"),
+        _("The bridge's accounts"),
+    )
+    shared = facts.rows.shared_addresses
+    if shared:
+        return subject.warning(
+            _("shared: %(addresses)s", addresses=", ".join(shared)),
+            _("They may be one person with two accounts: settle which one stays, with the person."),
+        )
+    return subject.ok(_("none"))
