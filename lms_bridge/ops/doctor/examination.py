@@ -45,7 +45,10 @@ def examine(
     """Every finding, in the language in force, bridge first. `file` is where the settings came from, `sites` the
     Moodle sites to look at."""
     keys = Keys([key.get_secret_value() for key in settings.secret_keys])
-    database = read_database(settings.database_url, [site.name for site in sites], keys.current_id, clock())
+    names = [site.name for site in sites]
+    # First and alone: whom to look up in Moodle is written there.
+    read = gather({"database": lambda: read_database(settings.database_url, names, keys.current_id, clock())})
+    database = read.get("database", DatabaseFacts(error="TimeoutError"))
     found = gather(_looks(settings, keys, sites, database, clock), progress=progress)
     return list(_judge(settings, keys, file, sites, database, found, clock()))
 
@@ -92,7 +95,8 @@ def _judge_site(
 ) -> Iterator[Finding]:
     area = f"site:{site.name}"
     if facts is None:
-        yield words.too_slow(Subject(area, "answers", _("The site answers"), f"sites.{site.name}.url"))
+        subject = Subject(area, "answers", _("The site answers"), f"sites.{site.name}.url")
+        yield words.too_slow(subject, moodle_unreachable=True)
     else:
         yield from site_checks.check(facts, now)
     if facts is None or site_checks.is_silent(facts):

@@ -12,7 +12,7 @@ from lms_bridge.i18n import gettext as _
 from lms_bridge.ops.doctor import words
 from lms_bridge.ops.doctor.bridge_facts import SPOOFED, PublicFacts
 from lms_bridge.ops.doctor.findings import Finding, Subject, foreign
-from lms_bridge.ops.doctor.probes import NoAnswer
+from lms_bridge.ops.doctor.probes import NoAnswer, Page
 from lms_bridge.settings import Settings
 
 AREA = "public_url"
@@ -31,7 +31,8 @@ def check(settings: Settings, facts: PublicFacts | None, database: str, now: dat
     if facts.told is None:
         return
     yield same_database(facts.told, database)
-    yield same_clock(facts.told, now)
+    if isinstance(facts.page, Page):
+        yield same_clock(facts.told, facts.page)
     yield proxies(facts.told, facts.spoofed)
     yield scheme(settings, facts.told)
     if settings.secure:
@@ -74,10 +75,11 @@ def same_database(told: dict[str, Any], database: str) -> Finding:
     return subject.ok(_("the same"))
 
 
-def same_clock(told: dict[str, Any], now: datetime) -> Finding:
+def same_clock(told: dict[str, Any], page: Page) -> Finding:
+    """The clock it told, against ours in the middle of that very call."""
     subject = _subject("clock", _("The clock of the bridge in service"))
-    apart = abs(float(told.get("at", 0)) - now.timestamp())
-    if apart > CLOCKS_APART:
+    apart = abs(float(told.get("at", 0)) - page.asked.timestamp())
+    if apart > CLOCKS_APART + page.elapsed:
         return subject.warning(
             _("%(seconds)d s from this machine's", seconds=round(apart)),
             _("Set both machines' clocks by NTP: %(command)s", command="timedatectl")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lms_bridge.i18n import gettext as _
 from lms_bridge.ops.doctor import needs, places
 from lms_bridge.ops.doctor.findings import Finding, Subject, foreign
-from lms_bridge.ops.doctor.site_facts import BY_FIELD, SiteFacts
+from lms_bridge.ops.doctor.site_facts import BY_FIELD, SITE_INFO, SiteFacts
 from moodle_ws.errors import (
     AccessDenied,
     MoodleError,
@@ -53,9 +53,10 @@ def token(facts: SiteFacts) -> Finding:
             return subject.problem(
                 _("access denied; Moodle does not say for which reason"),
                 _(
-                    "One of these: the service is disabled; the user is not among its authorised users, or has a date "
-                    "in “Valid until” (leave it empty); the token is limited to another IP address; the role lacks "
-                    "%(capability)s.",
+                    "One of these: the service is disabled, or lacks %(function)s; the user is not among its "
+                    "authorised users, or has a date in “Valid until” (leave it empty); the token is limited to "
+                    "another IP address; the role lacks %(capability)s.",
+                    function=SITE_INFO,
                     capability="webservice/rest:use",
                 )
                 + f" {_(places.SERVICES)}",

@@ -64,11 +64,12 @@ def clock(subject: Subject, ahead: float | None) -> Finding:
     return subject.problem(seen, fix) if abs(ahead) >= CLOCK_PROBLEM else subject.warning(seen, fix)
 
 
-def too_slow(subject: Subject) -> Finding:
+def too_slow(subject: Subject, *, moodle_unreachable: bool = False) -> Finding:
     """The line about something whose look did not end within the doctor's limit."""
     return subject.problem(
         _("did not end within the time given to the whole examination"),
         _("Look at this server: it accepts connections and then does not answer."),
+        moodle_unreachable=moodle_unreachable,
     )
 
 

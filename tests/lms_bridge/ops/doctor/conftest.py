@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from lms_bridge.settings.sections import Site
 from moodle_ws.simulator import User
 from moodle_ws.simulator.site import Token
 from moodle_ws.site import SiteInfo
-from tests.bridge_under_test import SERVICES, settings_values
+from tests.bridge_under_test import SERVICES, Clock, settings_values
 from tests.lms_bridge.sync.conftest import World, running_world
 from tests.served_bridge import to_toml
 
@@ -40,6 +40,19 @@ def healthy_site(**changes: Any) -> SiteFacts:
     site = Site(name="updago", url="https://m.example", token=SecretStr("t"))
     page = Page(200, {}, b"", 0.05, datetime(2026, 11, 24, 12, tzinfo=UTC))
     return replace(SiteFacts(site, SiteRows(), page, page, None, RawCall(page), SITE_INFO), **changes)
+
+
+class RunningClock(Clock):
+    """A clock that runs; `forward` puts it ahead."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self._ahead
+
+    def forward(self, **delta: float) -> None:
+        self._ahead += timedelta(**delta)
 
 
 @dataclass
@@ -134,7 +147,9 @@ def clinic(tmp_path: Path) -> Iterator[Clinic]:
     mail = {"host": "127.0.0.1", "port": sink.port, "security": "none", "sender": "noreply@univ.example"}
     try:
         with running_world(
-            tmp_path, bridge_changes={"secret_keys": [KEY], "mail": mail}, token="s3cr3t-of-the-service"
+            tmp_path,
+            bridge_changes={"secret_keys": [KEY], "mail": mail, "clock": RunningClock()},
+            token="s3cr3t-of-the-service",
         ) as world:
             site = world.moodle.site
             site.add_user(

@@ -41,6 +41,11 @@ def test_reasons_that_moodle_does_not_tell_apart_are_all_named(clinic: Clinic, f
         assert reason in line["fix"]
 
 
+def test_a_service_without_the_site_information_is_among_those_reasons(clinic: Clinic) -> None:
+    clinic.token.functions = ("core_user_get_users_by_field",)
+    assert "core_webservice_get_site_info" in clinic.examine().line("token")["fix"]
+
+
 def test_the_right_to_use_rest_is_among_those_reasons(clinic: Clinic) -> None:
     clinic.without("webservice/rest:use")
     assert "webservice/rest:use" in clinic.examine().line("token")["fix"]
