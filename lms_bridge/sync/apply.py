@@ -33,7 +33,8 @@ from lms_bridge.sync.observed import ask
 from moodle_ws.client import MoodleClient
 from moodle_ws.cohorts import Membership
 from moodle_ws.errors import BadRow, MoodleError
-from moodle_ws.user_writes import Created, NewUser, UpdateOutcome, UpdateStatus, UserUpdate
+from moodle_ws.outcomes import RowOutcome, RowStatus
+from moodle_ws.user_writes import Created, NewUser, UpdateOutcome, UserUpdate
 from moodle_ws.users import MoodleUser, same_email
 
 log = structlog.get_logger(__name__)
@@ -130,43 +131,47 @@ class Writer:
         except MoodleError as error:
             answers, failure = error.outcomes, error
         unknown = [
-            action for action, answer in zip(actions, answers, strict=True) if answer.status is UpdateStatus.UNKNOWN
+            action for action, answer in zip(actions, answers, strict=True) if answer.status is RowStatus.UNKNOWN
         ]
         looked = self._read_back(unknown)
         outcomes = []
         for action, answer in zip(actions, answers, strict=True):
             match answer.status:
-                case UpdateStatus.APPLIED:
+                case RowStatus.APPLIED:
                     outcomes.append(Outcome(journal.DONE, moodle_id=action.moodle_id))
-                case UpdateStatus.REFUSED:
+                case RowStatus.REFUSED:
                     outcomes.append(Outcome(journal.REFUSED, answer.code or "refused"))
-                case UpdateStatus.UNKNOWN:
+                case RowStatus.UNKNOWN:
                     outcomes.append(looked.get(action.account_id, Outcome(journal.INTENDED)))
-                case UpdateStatus.NOT_SENT:
+                case RowStatus.NOT_SENT:
                     outcomes.append(Outcome(journal.LOST, "not sent"))
         return outcomes, failure
 
     def _create(self, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
         failure: MoodleError | None = None
-        answers: Sequence[Created | BadRow]
+        answers: Sequence[Created | BadRow | RowStatus]
         try:
             answers = self.client.create_users_each([_new_user(action) for action in actions])
         except MoodleError as error:
             answers, failure = error.outcomes, error
-        made = {answer.username: answer.id for answer in answers if isinstance(answer, Created)}
-        refused = {actions[answer.index].username: answer for answer in answers if isinstance(answer, BadRow)}
         # Another window may have created one of them meanwhile, or the answer got lost: look before judging.
-        looked = self._read_back([action for action in actions if action.username not in made])
+        unclear = [
+            action
+            for action, answer in zip(actions, answers, strict=True)
+            if isinstance(answer, BadRow) or answer is RowStatus.UNKNOWN
+        ]
+        looked = self._read_back(unclear)
         outcomes = []
-        for action in actions:
-            number = made.get(action.username)
+        for action, answer in zip(actions, answers, strict=True):
             found = looked.get(action.account_id, Outcome(journal.INTENDED))
-            if number is not None:
-                outcomes.append(Outcome(journal.DONE, moodle_id=number))
-            elif found.done or action.username not in refused:
-                outcomes.append(found)
+            if isinstance(answer, Created):
+                outcomes.append(Outcome(journal.DONE, moodle_id=answer.id))
+            elif answer is RowStatus.NOT_SENT:
+                outcomes.append(Outcome(journal.LOST, "not sent"))
+            elif isinstance(answer, BadRow) and not found.done:
+                outcomes.append(Outcome(journal.REFUSED, answer.code or f"badrow/{answer.field}"))
             else:
-                outcomes.append(Outcome(journal.REFUSED, refused[action.username].code or "invalidparameter"))
+                outcomes.append(found)
         return outcomes, failure
 
     def _membership(self, kind: Kind, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
@@ -178,21 +183,22 @@ class Writer:
                 outcomes[index] = Outcome(journal.REFUSED, "no such cohort" if cohort is None else "no such user")
             else:
                 rows[index] = Membership(cohort, action.moodle_id)
+        call = self.client.remove_cohort_members if kind is Kind.LEAVE else self.client.add_cohort_members
+        failure: MoodleError | None = None
+        answers: Sequence[RowOutcome[Membership]]
         try:
-            if kind is Kind.LEAVE:
-                self.client.remove_cohort_members(list(rows.values()))
-                for index in rows:
-                    outcomes[index] = Outcome(journal.DONE, moodle_id=actions[index].moodle_id)
-            else:
-                for index, answer in zip(rows, self.client.add_cohort_members(list(rows.values())), strict=True):
-                    done = Outcome(journal.DONE, moodle_id=answer.userid)
-                    outcomes[index] = done if answer.member else Outcome(journal.REFUSED, answer.code or "refused")
+            answers = call(list(rows.values()))
         except MoodleError as error:
-            # Both calls may be made again without harm, so nothing needs to be read back.
-            for index in rows:
+            answers, failure = error.outcomes, error
+        for index, answer in zip(rows, answers, strict=True):
+            if answer.applied:
+                outcomes[index] = Outcome(journal.DONE, moodle_id=answer.row.userid)
+            elif answer.status is RowStatus.REFUSED:
+                outcomes[index] = Outcome(journal.REFUSED, answer.code or "refused")
+            else:
+                # Both calls may be made again without harm, so nothing needs to be read back.
                 outcomes[index] = Outcome(journal.LOST, "not answered")
-            return outcomes, error
-        return outcomes, None
+        return outcomes, failure
 
     # -- what happened -------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from external_accounts.schema import AccountId
 from lms_bridge.sync.source import Entry
 from moodle_ws.batches import MOST_ROWS
 from moodle_ws.client import MoodleClient
-from moodle_ws.errors import InvalidResponse
 from moodle_ws.users import LookupField, MoodleUser
 
 
@@ -55,10 +54,12 @@ def ask(
     Raises:
         MoodleError: the look-up failed as a whole.
     """
-    try:
-        return client.users_by_field(field, values), ()
-    except InvalidResponse as error:
-        return list(error.outcomes), error.poisoned
+    users: list[MoodleUser] = []
+    poisoned: list[str] = []
+    for batch in client.iter_users_by_field(field, values):
+        users += batch.users
+        poisoned += batch.poisoned
+    return users, poisoned
 
 
 def _pieces(values: Sequence[str | int | None]) -> list[list[str | int]]:
