@@ -12,7 +12,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -26,13 +26,16 @@ from lms_bridge.settings.sections import Site
 from lms_bridge.sync.actions import Action, Conflict, Kind
 from lms_bridge.sync.compare import Comparison, Rules, compare, protected_names
 from lms_bridge.sync.desired import desired_user, modes
-from lms_bridge.sync.observed import Found, look_up
+from lms_bridge.sync.observed import Found, ask, look_up
 from lms_bridge.sync.source import Entry
+from moodle_ws.batches import MOST_ROWS
 from moodle_ws.client import MoodleClient
+from moodle_ws.users import MoodleUser, same_email
 
 RUNS_BEFORE_ABSENCE = 1
 """One complete run must have missed a user before another one calls it gone: absent for a run is a doubt."""
 UNREADABLE = N_("Moodle cannot show the user: its row breaks Moodle's own rules")
+ADDRESS_TAKEN = N_("another Moodle user has the same address")
 
 Progress = Callable[[int, int], None]
 """Called with how many accounts were read, and of how many."""
@@ -188,12 +191,14 @@ def make_plan(
             decided = [(entry, gate.decide(entry.subject.facts, policy, clock())) for entry in page]
             asked = [entry for entry, decision in decided if _to_ask(entry, decision.admitted, rules)]
             found = look_up(client, asked, pool)
-            done: list[tuple[Entry, Comparison]] = []
+            compared = []
             for entry, decision in decided:
                 shared = entry.account_id in without_address
                 comparison = _compare(entry, decision, found, site, rules, cohorts, shared_address=shared)
+                compared.append((entry, comparison))
+            done = _without_taken_addresses(client, compared, pool)
+            for entry, comparison in done:
                 file.add(comparison)
-                done.append((entry, comparison))
                 if entry.mirror.moodle_id is not None and _missed(entry, found, comparison):
                     absent.append(entry.account_id)
                 read += 1
@@ -251,6 +256,46 @@ def _compare(
         decision="" if decision.admitted else decision.first.value,
         shared_address=shared_address,
     )
+
+
+def _without_taken_addresses(
+    client: MoodleClient, compared: Sequence[tuple[Entry, Comparison]], pool: Executor
+) -> list[tuple[Entry, Comparison]]:
+    """Of the people to be created, those whose address some Moodle user has already become conflicts: Moodle would
+    refuse them each time, and who the two are is for a human (D33)."""
+    wanted = {
+        str(action.after["email"]): entry.account_id
+        for entry, comparison in compared
+        for action in comparison.actions
+        if action.kind is Kind.CREATE
+    }
+    # PostgreSQL compares addresses with case: as written here, and as most systems write them.
+    asked = list(dict.fromkeys(form for email in wanted for form in (email, email.lower())))
+    pieces = [asked[start : start + MOST_ROWS] for start in range(0, len(asked), MOST_ROWS)]
+    holders: dict[AccountId, MoodleUser] = {}
+    for users, _ in pool.map(lambda piece: ask(client, "email", piece), pieces):
+        for user in users:
+            for email, account_id in wanted.items():
+                if user.email is not None and same_email(user.email, email):
+                    holders[account_id] = user
+    return [
+        (entry, _taken(entry, holders[entry.account_id]) if entry.account_id in holders else comparison)
+        for entry, comparison in compared
+    ]
+
+
+def _taken(entry: Entry, holder: MoodleUser) -> Comparison:
+    facts = entry.subject.facts
+    conflict = Conflict(
+        facts.account_id,
+        facts.username,
+        None,
+        ADDRESS_TAKEN,
+        field="user",
+        ours=f"{facts.username} {facts.email}",
+        theirs=f"{holder.id} {holder.username or '?'} ({holder.auth or '?'})",
+    )
+    return Comparison(MirrorState.CONFLICT, conflicts=(conflict,), problem=ADDRESS_TAKEN)
 
 
 def _missed(entry: Entry, found: Found, comparison: Comparison) -> bool:
