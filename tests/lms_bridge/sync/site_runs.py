@@ -14,9 +14,11 @@ from external_accounts.accounts import Person, account_by_username
 from external_accounts.addresses import parse_address
 from external_accounts.identities import create_local_account
 from lms_bridge.schema import Mirror
+from lms_bridge.sync import source
 from lms_bridge.sync.mirrors import MirrorView, view_of
 from lms_bridge.sync.runs import Orders, Report, run_site, tools_of
 from lms_bridge.sync.sites import enrol_sites
+from lms_bridge.sync.source import Entry
 from tests.lms_bridge.sync.conftest import World, running_world
 
 CANARY = "canary"
@@ -92,3 +94,10 @@ def mirrors_of(world: World) -> list[MirrorView]:
     """What is known of everybody's user at the site."""
     with world.bridge.runtime.database.read() as session:
         return [view_of(row) for row in session.scalars(select(Mirror).order_by(Mirror.account_id))]
+
+
+def entries(world: World) -> Iterator[Entry]:
+    """Every account with its mirror."""
+    database = world.bridge.runtime.database
+    for page in source.stream(database, "updago", source.extent(database).last_id):
+        yield from page

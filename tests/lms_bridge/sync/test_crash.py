@@ -79,9 +79,10 @@ def dying(monkeypatch: pytest.MonkeyPatch, at: int) -> Iterator[Mortality]:
         yield fate
 
 
-def until_survived(
-    monkeypatch: pytest.MonkeyPatch, trial: Callable[[Callable[[Callable[[], Any]], bool]], None]
-) -> int:
+Mortally = Callable[[Callable[[], Any]], bool]
+
+
+def until_survived(monkeypatch: pytest.MonkeyPatch, trial: Callable[[Mortally], None]) -> int:
     """Run `trial` with death at point 1, 2, 3 …, until there is no such point any more. Returns how many there were.
 
     The trial is given a function that runs its argument mortally, and says whether it died.
@@ -185,9 +186,8 @@ def test_i7_a_suspension_we_only_meant_to_make_is_not_taken_for_ours(
         take(world, "ext.ada")
         world.suspend()
         for at in itertools.count(1):
-            with dying(monkeypatch, at) as fate:
-                with suppress(Killed):
-                    take(world, "ext.ada")
+            with dying(monkeypatch, at) as fate, suppress(Killed):
+                take(world, "ext.ada")
             if entry_of(world, "ext.ada").mirror.suspended_by_us:
                 break
         assert fate.dead
