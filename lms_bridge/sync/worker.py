@@ -74,6 +74,8 @@ def _work_on_site(runtime: Runtime, site: Site) -> int:
     if held:
         limit = _closing_limit(runtime, site, now)
         _hold(runtime, site.name, f"more than {limit} users would be suspended within an hour", now)
+    elif rows:
+        _release(runtime, site.name)
     return len(rows) - held
 
 
@@ -159,6 +161,15 @@ def _hold(runtime: Runtime, site: str, reason: str, now: datetime) -> None:
         ).all()
     if fresh:
         log.error("sync.held", site=site, reason=reason, answer="lms-bridge sync plan, then apply")
+
+
+def _release(runtime: Runtime, site: str) -> None:
+    """Nothing is held any more."""
+    with runtime.database.read() as session:
+        held = session.scalar(select(SiteState.held_since).where(SiteState.site == site))
+    if held is not None:
+        with runtime.database.begin() as session:
+            session.execute(update(SiteState).where(SiteState.site == site).values(held_since=None, held_reason=""))
 
 
 def run_nightly(runtime: Runtime) -> int:
