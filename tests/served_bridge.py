@@ -21,7 +21,16 @@ START_SECONDS = 60
 
 @contextmanager
 def served_bridge(folder: Path, values: Mapping[str, Any], *, workers: int = 2) -> Iterator[str]:
-    """Serve a bridge with the settings `values` (whose `public_url` is set here) and yield its address.
+    """`served_process`, when only its address matters."""
+    with served_process(folder, values, workers=workers) as (url, _):
+        yield url
+
+
+@contextmanager
+def served_process(
+    folder: Path, values: Mapping[str, Any], *, workers: int = 2
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Serve a bridge with the settings `values` (whose `public_url` is set here); yield its address and its process.
 
     Background work is left out, so that tests decide what happens when.
     """
@@ -38,7 +47,7 @@ def served_bridge(folder: Path, values: Mapping[str, Any], *, workers: int = 2) 
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     try:
         _wait_until_it_answers(url, process, log)
-        yield url
+        yield url, process
     finally:
         process.send_signal(signal.SIGTERM)
         try:

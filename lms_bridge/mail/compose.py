@@ -13,7 +13,6 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Any
 
-import css_inline
 from sqlalchemy.orm import Session
 
 from external_accounts.accounts import Person
@@ -99,6 +98,8 @@ def _message(settings: Settings, mail: OutboxMail, context: Mapping[str, Any]) -
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
     message.set_content(text.strip() + "\n")
+    import css_inline  # noqa: PLC0415 (2 MiB that a worker without mails need not carry)
+
     message.add_alternative(css_inline.inline(html, load_remote_stylesheets=False), subtype="html")
     # Last: `Content-*` headers that are there earlier move into the first part, where no mail program looks.
     message["Content-Language"] = mail.locale
