@@ -14,6 +14,7 @@ deadlocking on an upgrade. PostgreSQL runs the same code.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,14 +23,19 @@ from typing import Any, ClassVar
 from sqlalchemy import BigInteger, DateTime, Engine, Integer, MetaData, create_engine, event
 from sqlalchemy.engine import Connection, Dialect, make_url
 from sqlalchemy.engine.interfaces import BindTyping
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.types import TypeDecorator
 
 PATIENCE_SECONDS = 10.0
 """SQLite's busy handler is unfair under two writers; transactions are short, so a generous wait costs nothing."""
+
+PING_AFTER_SECONDS = 2.0
+"""How long a connection rests before it is tried first: a try is a way to PostgreSQL and back."""
+
+_USED_AT, _DRIVER = "used at", "driver"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -87,7 +93,6 @@ class Database:
         if self.url.get_backend_name() == "sqlite":
             options["connect_args"] = {"timeout": patience, "check_same_thread": False}
         else:
-            options["pool_pre_ping"] = True
             wait = int(patience * 1000)
             options["connect_args"] = {
                 "connect_timeout": max(2, int(patience)),  # libpq takes less than 2 for 2
@@ -96,18 +101,28 @@ class Database:
             }
         self.engine: Engine = create_engine(self.url, **options)
         self._writing = threading.Lock()
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self.engine, "checkin", _note_use)
+            event.listen(self.engine, "checkout", self._ping_after_a_pause)
 
-    @property
-    def is_sqlite(self) -> bool:
-        return self.url.get_backend_name() == "sqlite"
+    def _ping_after_a_pause(self, connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        """A connection that answered a moment ago will answer again; one that rested may have been closed meanwhile."""
+        if time.monotonic() - record.info.get(_USED_AT, 0.0) < PING_AFTER_SECONDS:
+            return
+        try:
+            self.engine.dialect.do_ping(connection)
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """A write transaction: commits at the end of the block, rolls back on an exception."""
         with self._turn_to_write(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+            session.info[_DRIVER] = session.connection()  # for `Prepared.within`: asking each time is dear
             yield session
 
     @contextmanager
@@ -142,7 +157,9 @@ class Database:
 
     @contextmanager
     def driver(self) -> Iterator[PoolProxiedConnection]:
-        """The driver's own connection from the pool, for `Prepared`. Commits at the end, rolls back on an exception.
+        """The driver's own connection from the pool, for `Prepared`. Each statement is a transaction of its own.
+
+        On PostgreSQL that saves the way there and back for BEGIN and for COMMIT.
 
         Raises:
             SQLAlchemyError: whatever the driver raises, under SQLAlchemy's name for it.
@@ -150,18 +167,28 @@ class Database:
         try:
             connection = self.engine.raw_connection()
             try:
+                if not self.is_sqlite:
+                    connection.driver_connection.autocommit = True  # type: ignore[union-attr]
                 yield connection
-                connection.commit()
-            except BaseException:
-                connection.rollback()
-                raise
             finally:
-                connection.close()
+                self._put_back(connection)
         except self.engine.dialect.loaded_dbapi.Error as error:
             raise _known_error(error, self.engine.dialect) from error
 
+    def _put_back(self, connection: PoolProxiedConnection) -> None:
+        if not self.is_sqlite:
+            try:
+                connection.driver_connection.autocommit = False  # type: ignore[union-attr]
+            except self.engine.dialect.loaded_dbapi.Error:
+                connection.invalidate()  # broken: the pool must not hand it out again
+        connection.close()
+
     def close(self) -> None:
         self.engine.dispose()
+
+
+def _note_use(_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info[_USED_AT] = time.monotonic()
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:
@@ -199,7 +226,7 @@ class Prepared:
 
     def within(self, session: Session, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
         """Execute inside the transaction of an ORM session. What the session has not flushed yet is not seen."""
-        connection = session.connection()
+        connection: Connection = session.info.get(_DRIVER) or session.connection()
         return self._run(connection.connection, connection.dialect, parameters)
 
     def _run(
@@ -245,7 +272,7 @@ def _bind(value: Any) -> Any:
 
 def stored_time(moment: datetime) -> str:
     """SQLite's text form of a time, as SQLAlchemy's `DateTime` writes it: comparable as text."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 def read_time(value: Any) -> datetime | None:

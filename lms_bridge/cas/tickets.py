@@ -33,7 +33,11 @@ SERVICE_TICKET, PROXY_TICKET, PROXY_GRANT, PROXY_GRANT_IOU = "ST-", "PT-", "PGT-
 
 def new_ticket(prefix: str) -> str:
     """A fresh ticket: `prefix` and 172 bits from the system's generator, `A-Z a-z 0-9 -` only (CAS-22)."""
-    return prefix + "".join(secrets.choice(ALPHABET) for _ in range(RANDOM_LENGTH))
+    number, digits = secrets.randbelow(len(ALPHABET) ** RANDOM_LENGTH), []
+    for _ in range(RANDOM_LENGTH):
+        number, digit = divmod(number, len(ALPHABET))
+        digits.append(ALPHABET[digit])
+    return prefix + "".join(digits)
 
 
 def ticket_hash(ticket: str) -> str:

@@ -76,11 +76,10 @@ def sign_in(
     try:
         with runtime.database.begin() as session:
             throttle.reserve(session, uses, now)
+            found = find_local_credential(session, identifier)
     except throttle.Throttled as throttled:
         log.warning("signin.local", outcome="throttled", network=origin.network, retry_after=throttled.retry_after)
         raise
-    with runtime.database.read() as session:
-        found = find_local_credential(session, identifier)
     verdict = _verify(runtime, found, password, uses)
     secret = ""
     with runtime.database.begin() as session:
