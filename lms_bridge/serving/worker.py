@@ -1,8 +1,7 @@
 """gunicorn's worker with threads, with two habits of its own.
 
 * A thread stays with a kept connection for a moment after an answer. The next request often follows at once (a reverse
-  proxy, a browser fetching what a page needs), and is then answered without a detour over the worker's main thread,
-  which costs more than a validation itself.
+  proxy, a browser fetching what a page needs), and is then answered without a detour over the worker's main thread.
 * A worker that has more connections than another leaves new ones to that one for a moment. Else kept connections often
   end up in one worker, and the other cores idle.
 """
