@@ -77,6 +77,19 @@ class Base(DeclarativeBase):
     }
 
 
+Waiting = frozenset[type[Base]]
+"""Kinds of rows of which some wait for background work."""
+_WAITING = "waiting rows"
+
+
+def note_waiting(session: Session, kind: type[Base]) -> None:
+    """Say that this transaction leaves rows of `kind` to the background work: it is woken when they are committed.
+
+    Whoever writes such rows says so, in the same place. A wake-up is a courtesy: without it the next sweep finds them.
+    """
+    session.info.setdefault(_WAITING, set()).add(kind)
+
+
 class Database:
     """The engine and the two ways to use it. One per process; safe to share between threads."""
 
@@ -102,6 +115,8 @@ class Database:
         self.engine: Engine = create_engine(self.url, **options)
         self._writing = threading.Lock()
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.on_waiting: Callable[[Waiting], None] = lambda _kinds: None
+        """Called with what `note_waiting` noted, once the transaction has committed. Must return at once."""
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
@@ -124,6 +139,8 @@ class Database:
         with self._turn_to_write(), Session(self.engine, expire_on_commit=False) as session, session.begin():
             session.info[_DRIVER] = session.connection()  # for `Prepared.within`: asking each time is dear
             yield session
+        if kinds := session.info.get(_WAITING):
+            self.on_waiting(frozenset(kinds))
 
     @contextmanager
     def _turn_to_write(self) -> Iterator[None]:

@@ -1,8 +1,9 @@
 """The outbox: mails wait here, written with the change they tell about, until a mail server has taken them (I8).
 
 Delivery works by lease: a runner takes a row for some minutes, and if it dies the row is taken over when the lease
-ends. A mail server's temporary refusal is tried again, longer and longer; a permanent one ends the row and is kept for
-people to see. Mail is never sent inside a request (I3): a request only writes the row.
+ends. The lease's end is also how a runner knows that the row is still its own. A mail server's temporary refusal is
+tried again, longer and longer; a permanent one ends the row and is kept for people to see. Mail is never sent inside a
+request (I3): a request only writes the row.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
+from external_accounts.database import note_waiting
 from external_accounts.schema import AccountId, OutboxMail
 
 LEASE = timedelta(minutes=2)
@@ -51,11 +53,15 @@ def enqueue(
         last_error="",
     )
     session.add(mail)
+    note_waiting(session, OutboxMail)
     return mail
 
 
-def lease_due(session: Session, *, now: datetime, limit: int) -> list[OutboxMail]:
-    """Take up to `limit` mails that are due and that nobody else holds, until `now + LEASE`."""
+def lease_due(session: Session, *, now: datetime, limit: int, lease: timedelta = LEASE) -> list[int]:
+    """Take up to `limit` mails that are due and that nobody else holds, until `now + lease`. Returns their ids.
+
+    The least tried come first: a mail that ends every runner that tries it must not hold up the others.
+    """
     query = (
         select(OutboxMail)
         .where(
@@ -63,15 +69,25 @@ def lease_due(session: Session, *, now: datetime, limit: int) -> list[OutboxMail
             OutboxMail.due_at <= now,
             or_(OutboxMail.leased_until.is_(None), OutboxMail.leased_until <= now),
         )
-        .order_by(OutboxMail.due_at)
+        .order_by(OutboxMail.attempts, OutboxMail.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
     mails = list(session.scalars(query))
     for mail in mails:
-        mail.leased_until = now + LEASE
-        mail.attempts += 1
-    return mails
+        mail.leased_until = now + lease
+    return [mail.id for mail in mails]
+
+
+def begin_try(session: Session, mail_id: int, *, leased_until: datetime, until: datetime) -> OutboxMail | None:
+    """Count a try and hold the mail `until` then. None when it is not ours any more: the lease ended meanwhile."""
+    mine = session.execute(
+        update(OutboxMail)
+        .where(OutboxMail.id == mail_id, OutboxMail.state == "pending", OutboxMail.leased_until == leased_until)
+        .values(leased_until=until, attempts=OutboxMail.attempts + 1)
+        .returning(OutboxMail.id)
+    ).all()
+    return session.get_one(OutboxMail, mail_id) if mine else None
 
 
 def delivered(mail: OutboxMail, now: datetime) -> None:
@@ -89,8 +105,8 @@ def refused(mail: OutboxMail, error: str, *, permanent: bool, now: datetime) -> 
 
 
 def put_back(mail: OutboxMail, now: datetime) -> None:
-    """The mail was taken but not tried: it comes again soon, and the try is not counted."""
-    mail.leased_until, mail.attempts, mail.due_at = None, mail.attempts - 1, now + FIRST_RETRY
+    """The mail was taken but not tried: it comes again soon."""
+    mail.leased_until, mail.due_at = None, now + FIRST_RETRY
 
 
 def withdrawn(mail: OutboxMail, reason: str) -> None:

@@ -24,10 +24,12 @@ from lms_bridge.schema import Ticket
 
 log = structlog.get_logger(__name__)
 
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=60)
+"""More than a batch takes: each of its waves waits for the time-outs below at most."""
 RETRY = timedelta(seconds=20)
 ATTEMPTS = 3
 PARALLEL = 10
+BATCH = 4 * PARALLEL
 TIMEOUT = (2.0, 5.0)
 """Seconds to connect and to answer."""
 
@@ -42,6 +44,7 @@ class Message:
     service_name: str
     user: str
     attempts: int
+    leased_until: datetime
 
 
 def deliver_due(database: Database, registry: ServiceRegistry, http: requests.Session, *, now: datetime) -> int:
@@ -56,7 +59,7 @@ def deliver_due(database: Database, registry: ServiceRegistry, http: requests.Se
             state = "sent" if delivered else "failed" if message.attempts >= ATTEMPTS else "pending"
             session.execute(
                 update(Ticket)
-                .where(Ticket.hash == message.ticket_hash)
+                .where(Ticket.hash == message.ticket_hash, Ticket.logout_due_at == message.leased_until)
                 .values(logout_state=state, logout_due_at=now + RETRY)
             )
     return len(messages)
@@ -68,12 +71,15 @@ def _lease(database: Database, now: datetime) -> list[Message]:
             select(Ticket, Account.username)
             .join(Account, Account.id == Ticket.account_id)
             .where(Ticket.logout_state == "pending", Ticket.logout_due_at <= now)
-            .order_by(Ticket.logout_due_at)
-            .limit(100)
+            .order_by(Ticket.logout_attempts, Ticket.logout_due_at)
+            .limit(BATCH)
             .with_for_update(of=Ticket, skip_locked=True)
         ).all()
         messages = []
         for ticket, username in rows:
+            if ticket.logout_attempts >= ATTEMPTS:  # it ended every worker that tried it
+                ticket.logout_state = "failed"
+                continue
             ticket.logout_due_at = now + LEASE
             ticket.logout_attempts += 1
             messages.append(
@@ -84,6 +90,7 @@ def _lease(database: Database, now: datetime) -> list[Message]:
                     service_name=ticket.service_name,
                     user=username,
                     attempts=ticket.logout_attempts,
+                    leased_until=ticket.logout_due_at,
                 )
             )
     return messages
@@ -101,6 +108,9 @@ def _send(message: Message, registry: ServiceRegistry, http: requests.Session, n
         status = outbound.call(http, "POST", message.service, data=form, timeout=TIMEOUT)
     except (requests.RequestException, ValueError) as error:
         log.info("cas.logout", outcome="unreachable", service=message.service_name, error=type(error).__name__)
+        return False
+    except Exception:  # one message that cannot be written must not hold up the others
+        log.exception("cas.logout", outcome="broken", service=message.service_name)
         return False
     # Moodle answers a redirect and ignores the message (ground truth §7): being told is all a service can be asked.
     log.info("cas.logout", outcome="told", service=message.service_name, status=status)

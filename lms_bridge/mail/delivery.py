@@ -11,9 +11,10 @@ import smtplib
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy.orm import Session
 
 from external_accounts import outbox
 from external_accounts.schema import OutboxMail
@@ -24,69 +25,109 @@ from lms_bridge.settings.sections import Mail
 log = structlog.get_logger(__name__)
 
 BATCH = 20
+SMTP_ANSWERS = 8
+"""A mail waits for fewer than this: greeting, names, encryption, sign-in, sender, recipient, content, the dot."""
 
 
 def deliver_due(runtime: Runtime, *, now: datetime) -> int:
-    """Deliver the mails that are due. Returns how many were tried."""
-    database = runtime.database
-    with database.begin() as session:
-        ids = [mail.id for mail in outbox.lease_due(session, now=now, limit=BATCH)]
+    """Deliver the mails that are due. Returns how many were taken."""
+    lease = max(outbox.LEASE, timedelta(seconds=SMTP_ANSWERS * runtime.settings.mail.timeout))
+    with runtime.database.begin() as session:
+        ids = outbox.lease_due(session, now=now, limit=BATCH, lease=lease)
     if not ids:
         return 0
+    work = _Round(runtime, now, lease)
     left = list(ids)
     connected = False
     try:
         with connection(runtime.settings.mail) as smtp:
             connected = True
             while left:
-                _deliver(runtime, smtp, left[0], now)
+                work.deliver(smtp, left[0])
                 left.pop(0)
     except (OSError, smtplib.SMTPException) as error:
         log.warning("mail.delivery", outcome="server", error=type(error).__name__)
-        with database.begin() as session:
-            for mail in (session.get_one(OutboxMail, mail_id) for mail_id in left):
-                if mail.state == "pending" and mail.leased_until is not None:
-                    # What the server hung up on may be the cause: only the mails behind it are none the worse for it.
-                    if connected and mail.id != left[0]:
-                        outbox.put_back(mail, now)
-                    else:
-                        outbox.refused(mail, _describe(error), permanent=False, now=now)
+        for mail_id in left:
+            # What the server hung up on may be the cause: only the mails behind it are none the worse for it.
+            work.not_delivered(mail_id, error, tried=not connected or mail_id == left[0])
     return len(ids)
 
 
-def _deliver(runtime: Runtime, smtp: smtplib.SMTP, mail_id: int, now: datetime) -> None:
-    database = runtime.database
-    with database.begin() as session:
-        mail = session.get_one(OutboxMail, mail_id)
+class _Round:
+    """The mails that one runner has taken, each its own until the lease ends or it is done with."""
+
+    def __init__(self, runtime: Runtime, now: datetime, lease: timedelta) -> None:
+        self._runtime = runtime
+        self._database = runtime.database
+        self._now = now
+        self._lease = lease
+        self._held: dict[int, datetime] = {}
+        """Until when a mail is ours, once it was begun. Before that: the end of the batch's lease."""
+
+    def deliver(self, smtp: smtplib.SMTP, mail_id: int) -> None:
+        """Raises what says that the connection is of no use any more."""
+        with self._database.begin() as session:
+            mail = self._begin(session, mail_id)
+            if mail is None:
+                return
+            try:
+                message = compose(session, self._runtime, mail, now=self._now)
+                recipient = mail.recipient
+            except NothingToSay as reason:
+                outbox.withdrawn(mail, str(reason))
+                return
+            except Exception as error:  # one mail that cannot be written must not hold up the others
+                log.exception("mail.compose", template=mail.template, mail=mail_id)
+                outbox.refused(mail, f"cannot be written: {type(error).__name__}", permanent=False, now=self._now)
+                return
+        # No transaction is open while the network is waited for.
+        refusal: Exception | None = None
         try:
-            message = compose(session, runtime, mail, now=now)
-            recipient = mail.recipient
-        except NothingToSay as reason:
-            outbox.withdrawn(mail, str(reason))
-            return
-        except Exception as error:  # one mail that cannot be written must not hold up the others
-            log.exception("mail.compose", template=mail.template, mail=mail_id)
-            outbox.refused(mail, f"cannot be written: {type(error).__name__}", permanent=False, now=now)
-            return
-    # No transaction is open while the network is waited for.
-    refusal: Exception | None = None
-    try:
-        smtp.send_message(message, from_addr=runtime.settings.mail.sender, to_addrs=[recipient])
-    except (
-        smtplib.SMTPRecipientsRefused,
-        smtplib.SMTPSenderRefused,
-        smtplib.SMTPDataError,
-        smtplib.SMTPNotSupportedError,
-    ) as error:
-        refusal = error
-    with database.begin() as session:
-        mail = session.get_one(OutboxMail, mail_id)
-        if refusal is None:
-            outbox.delivered(mail, now)
-        else:
-            outbox.refused(mail, _describe(refusal), permanent=_is_permanent(refusal), now=now)
-    outcome = "sent" if refusal is None else "refused"
-    log.info("mail.delivery", outcome=outcome, template=mail.template, mail=mail_id, attempts=mail.attempts)
+            smtp.send_message(message, from_addr=self._runtime.settings.mail.sender, to_addrs=[recipient])
+        except (
+            smtplib.SMTPRecipientsRefused,
+            smtplib.SMTPSenderRefused,
+            smtplib.SMTPDataError,
+            smtplib.SMTPNotSupportedError,
+        ) as error:
+            refusal = error
+        except (OSError, smtplib.SMTPException):
+            raise
+        except Exception as error:  # a mail that cannot be put on the wire must not hold up the others either
+            log.exception("mail.send", template=mail.template, mail=mail_id)
+            refusal = error
+        with self._database.begin() as session:
+            mail = session.get_one(OutboxMail, mail_id, with_for_update=True)
+            if refusal is None:
+                outbox.delivered(mail, self._now)
+            elif self._is_ours(mail):
+                outbox.refused(mail, _describe(refusal), permanent=_is_permanent(refusal), now=self._now)
+        outcome = "sent" if refusal is None else "refused"
+        log.info("mail.delivery", outcome=outcome, template=mail.template, mail=mail_id, attempts=mail.attempts)
+
+    def not_delivered(self, mail_id: int, error: Exception, *, tried: bool) -> None:
+        """The server is gone. `tried`: this mail was offered, or none could be."""
+        with self._database.begin() as session:
+            if tried and mail_id not in self._held:
+                self._begin(session, mail_id)
+            mail = session.get_one(OutboxMail, mail_id, with_for_update=True)
+            if not self._is_ours(mail):
+                return
+            if tried:
+                outbox.refused(mail, _describe(error), permanent=False, now=self._now)
+            else:
+                outbox.put_back(mail, self._now)
+
+    def _begin(self, session: Session, mail_id: int) -> OutboxMail | None:
+        begun = self._runtime.clock()
+        mail = outbox.begin_try(session, mail_id, leased_until=self._now + self._lease, until=begun + self._lease)
+        if mail is not None:
+            self._held[mail_id] = begun + self._lease
+        return mail
+
+    def _is_ours(self, mail: OutboxMail) -> bool:
+        held = self._held.get(mail.id, self._now + self._lease)
+        return mail.state == "pending" and mail.leased_until == held
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import smtplib
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -208,6 +209,24 @@ def test_a_mail_this_version_cannot_write_does_not_hold_up_the_others(
     bridge.runner.run_once()
     assert [message["To"] for message in server.accepted] == ["ext.bob@mail.example"]
     assert [row.state for row in rows(bridge)] == ["pending", "sent"]
+
+
+def test_a_mail_that_breaks_the_mail_library_does_not_hold_up_the_others(
+    bridge: BridgeUnderTest, server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = smtplib.SMTP.send_message
+
+    def break_for_ada(self: smtplib.SMTP, message: EmailMessage, *args: Any, **options: Any) -> Any:
+        if message["To"] == ADA:
+            raise UnicodeError("as a library may")
+        return send(self, message, *args, **options)
+
+    monkeypatch.setattr(smtplib.SMTP, "send_message", break_for_ada)
+    ask_for_the_mail(bridge)
+    ask_for_the_mail(bridge, "ext.bob")
+    bridge.runner.run_once()
+    assert [row.state for row in rows(bridge)] == ["pending", "sent"]
+    assert rows(bridge)[0].attempts == 1
 
 
 def test_i8_a_mail_server_that_is_down_loses_no_mail_and_gets_each_once(bridge: BridgeUnderTest, port: int) -> None:

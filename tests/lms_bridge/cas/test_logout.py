@@ -13,7 +13,10 @@ from urllib.parse import parse_qs, quote, unquote_plus
 import pytest
 import requests
 from lxml import etree
+from sqlalchemy import select
 
+from lms_bridge.cas.responses import logout_request
+from lms_bridge.schema import Ticket
 from tests.bridge_under_test import APP, PASSWORD, SERVICES, BridgeUnderTest, Browser, heading
 from tests.lms_bridge.cas import listeners
 from tests.lms_bridge.cas.answers import read
@@ -235,6 +238,28 @@ def test_cas_11_a_failing_service_is_told_three_times_and_then_left(
         bridge.runner.run_once()
         bridge.clock.forward(minutes=1)
     assert len(apps[0].received) == 3
+
+
+def test_cas_11_a_message_that_cannot_be_written_holds_up_no_other_and_is_given_up(
+    bridge: BridgeUnderTest, ada: Browser, apps: list[Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = enter(bridge, ada, apps[0].url)
+    enter(bridge, ada, apps[1].url)
+
+    def refuse_one(ticket: str, user: str, now: datetime) -> str:
+        if ticket == broken:
+            raise RuntimeError("as a library may")
+        return logout_request(ticket, user, now)
+
+    monkeypatch.setattr("lms_bridge.cas.logout.logout_request", refuse_one)
+    logout(ada)
+    for _ in range(5):
+        bridge.runner.run_once()
+        bridge.clock.forward(minutes=2)
+    assert len(apps[1].received) == 1
+    with bridge.runtime.database.read() as session:
+        states = session.execute(select(Ticket.logout_state, Ticket.logout_attempts)).all()
+    assert sorted(states) == [("failed", 3), ("sent", 1)]
 
 
 def test_cas_11_dead_services_delay_neither_the_person_nor_the_others(
