@@ -27,9 +27,9 @@ from sqlalchemy import (
 from sqlalchemy import (
     Identity as Generated,
 )
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, object_session, relationship
 
-from external_accounts.database import Base
+from external_accounts.database import Base, note_waiting
 
 AccountId = int
 
@@ -66,6 +66,8 @@ class Account(Base):
     def note_change(self) -> None:
         """Let `version` grow. The database counts: two changes at the same moment are two, or a mirror misses one."""
         self.version = Account.version + 1
+        if session := object_session(self):
+            note_waiting(session, Account)
 
 
 class SignInIdentity(Base):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import requests
 
@@ -19,6 +20,9 @@ from lms_bridge.cas.services import ServiceRegistry
 from lms_bridge.cas.validation import Validator
 from lms_bridge.settings import Settings
 from lms_bridge.sync.sites import MoodleSites
+
+if TYPE_CHECKING:
+    from lms_bridge.jobs.distributed import Wakeups
 
 VALIDATION_PATIENCE_SECONDS = 1.5
 """Moodle's CAS client waits for ever: a validation answers or fails within 2 s, whatever the database does."""
@@ -47,7 +51,12 @@ class Runtime:
     local_names: re.Pattern[str]
     """User names reserved for accounts kept here: no CAS may bring one (LNK-06)."""
 
+    wakeups: Wakeups | None
+    """With a broker: tells the workers of other machines what this process commits."""
+
     def close(self) -> None:
+        if self.wakeups is not None:
+            self.wakeups.close()
         self.hashing.close()
         self.http.close()
         self.sites.close()
@@ -73,7 +82,18 @@ def build_runtime(settings: Settings, *, clock: Clock = utc_now, processes: int 
         http=http,
         clock=clock,
         local_names=re.compile(settings.local.username_pattern),
+        wakeups=_wakeups(settings, database),
     )
+
+
+def _wakeups(settings: Settings, database: Database) -> Wakeups | None:
+    if not settings.jobs.broker_url:
+        return None
+    from lms_bridge.jobs.distributed import Wakeups  # noqa: PLC0415 (without a broker nobody carries Celery)
+
+    wakeups = Wakeups(settings.jobs)
+    database.on_waiting = wakeups.wake
+    return wakeups
 
 
 def templates_folder() -> Path:

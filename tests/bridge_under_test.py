@@ -27,7 +27,7 @@ from external_accounts.schema import Account
 from lms_bridge import migrations
 from lms_bridge.app import create_app
 from lms_bridge.demo.server import LoopbackServer
-from lms_bridge.jobs.runner import Runner
+from lms_bridge.jobs.embedded import Runner
 from lms_bridge.runtime import Runtime, build_runtime
 from lms_bridge.settings import build
 

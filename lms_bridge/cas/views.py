@@ -17,7 +17,7 @@ from lms_bridge.signin.passage import Destination, pass_on, try_gateway
 from lms_bridge.web import cookies
 from lms_bridge.web.errors import error_page
 from lms_bridge.web.redirects import redirect_to_application
-from lms_bridge.web.request import current, origin, parameter, query, runtime, wake_jobs
+from lms_bridge.web.request import current, origin, parameter, query, runtime
 from lms_bridge.web.shells import shell
 
 pages = Blueprint("cas", __name__, url_prefix="/cas")
@@ -57,7 +57,6 @@ def logout() -> ResponseReturnValue:
     if person is not None:
         with bridge.database.begin() as session:
             told = sessions.end(session, [person.id], reason="signed out", now=bridge.clock(), origin=origin())
-        wake_jobs()
         came_through = bridge.settings.upstream(person.issuer)
         if came_through is not None and came_through.logout:
             # It brings the browser back here, now without a session, and the way goes on.

@@ -24,7 +24,7 @@ THREADS = 16
 @click.option("--no-jobs", is_flag=True, help="Leave the background work to `lms-bridge worker`.")
 @click.pass_context
 def serve(context: click.Context, bind: str, workers: int | None, threads: int, no_jobs: bool) -> None:
-    """Serve the bridge. Migrates the database first; background work runs in the same processes."""
+    """Serve the bridge. Migrates the database first; without a broker the same processes do the background work."""
     settings = cli_settings.read(context)
     _migrate(settings)
     count = workers or os.cpu_count() or 1

@@ -25,7 +25,7 @@ from lms_bridge.demo.mailbox import Mailbox
 from lms_bridge.demo.sel import SelDirectory, SimulatedSel
 from lms_bridge.demo.server import LoopbackServer
 from lms_bridge.demo.settings_file import settings_text
-from lms_bridge.jobs.runner import Runner
+from lms_bridge.jobs.embedded import Runner
 from lms_bridge.ops import logs
 from lms_bridge.runtime import build_runtime
 from lms_bridge.settings import load
@@ -106,7 +106,6 @@ class Demo:
         fill_bridge(runtime)
         app = create_app(runtime)
         runner = Runner(runtime)
-        app.extensions["lms_bridge_runner"] = runner
         self._run(stack, runner.start, runner.stop)
         self._serve(stack, app.wsgi_app, 0)
 

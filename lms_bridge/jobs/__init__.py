@@ -1,1 +1,1 @@
-"""Background work: rows wait in the database, a runner takes them by lease."""
+"""Background work: rows wait in the database, whoever works takes them by lease."""

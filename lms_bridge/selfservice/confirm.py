@@ -39,7 +39,7 @@ from lms_bridge.i18n import gettext as _
 from lms_bridge.settings.sections import Service, text_in
 from lms_bridge.signin.doors import onward_query
 from lms_bridge.web import headers
-from lms_bridge.web.request import current, origin, parameter, runtime, wake_jobs
+from lms_bridge.web.request import current, origin, parameter, runtime
 
 pages = Blueprint("confirm", __name__, url_prefix="/account/confirm")
 
@@ -83,7 +83,6 @@ def ask() -> ResponseReturnValue:
             return redirect(f"/cas/login{onward_query(service)}" if service else "/", 303)
         proof = _send(session, address, service, current_locale(), now)
         handle = proofs.handle_token(bridge.keys, proof)
-    wake_jobs()
     return redirect(f"/account/confirm/{handle}", 303)
 
 
@@ -151,7 +150,6 @@ def resend(token: str) -> ResponseReturnValue:
             return _already(found.proof)
         proof = _send(session, address, found.proof.service, found.proof.locale, now)
         handle = proofs.handle_token(bridge.keys, proof)
-    wake_jobs()
     return redirect(f"/account/confirm/{handle}", 303)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 
 from external_accounts import audit
 from external_accounts.addresses import mask_address
+from external_accounts.database import note_waiting
 from lms_bridge.cas.admission import decide
 from lms_bridge.cas.views import show_doors, upstream_answers
 from lms_bridge.i18n import current_locale
@@ -22,7 +23,7 @@ from lms_bridge.signin.sessions import CurrentSession
 from lms_bridge.signin.upstream import logout_url
 from lms_bridge.web import cookies, headers
 from lms_bridge.web.obstacles import explain
-from lms_bridge.web.request import current, origin, runtime, wake_jobs
+from lms_bridge.web.request import current, origin, runtime
 
 pages = Blueprint("home", __name__)
 
@@ -111,10 +112,10 @@ def sign_out_everywhere() -> ResponseReturnValue:
         session.execute(
             update(Mirror).where(Mirror.account_id == account_id, Mirror.owned).values(sign_out_pending=True)
         )
+        note_waiting(session, Mirror)
         audit.record(
             session, "session.everywhere", outcome="ok", now=bridge.clock(), origin=origin(), account_id=account_id
         )
-    wake_jobs()
     response = redirect("/cas/logout", 303)
     door = bridge.settings.upstream(person.issuer)
     if door is not None and door.logout and upstream_answers(door.issuer):

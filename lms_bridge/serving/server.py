@@ -13,7 +13,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from lms_bridge.app import create_app
-from lms_bridge.jobs.runner import Runner
+from lms_bridge.jobs.embedded import start_background_work
 from lms_bridge.ops import logs
 from lms_bridge.runtime import build_runtime
 from lms_bridge.serving.worker import ConnectionCounts, StayingWorker
@@ -31,7 +31,7 @@ class Serving:
     workers: int
     threads: int
     jobs: bool
-    """Whether background work runs in the workers."""
+    """Whether the workers do the background work; without it, and with a broker, only what is each process's own."""
 
 
 class Server(BaseApplication):
@@ -78,10 +78,7 @@ class Server(BaseApplication):
         logs.configure(self._serving.settings.log_level, self._serving.settings.log_format)
         runtime = build_runtime(self._serving.settings, processes=self._serving.workers)
         app = create_app(runtime)
-        if self._serving.jobs:
-            runner = Runner(runtime)
-            app.extensions["lms_bridge_runner"] = runner
-            runner.start()
+        app.extensions["lms_bridge_jobs"] = start_background_work(runtime, shared=self._serving.jobs)
         return app
 
     def _seat(self, server: Any, worker: StayingWorker) -> None:
@@ -93,9 +90,7 @@ def _close(_server: Any, worker: Any) -> None:
     """End a worker's background work before its process ends."""
     app = getattr(worker, "wsgi", None)
     if app is not None:
-        runner = app.extensions.get("lms_bridge_runner")
-        if runner is not None:
-            runner.stop()
+        app.extensions["lms_bridge_jobs"].stop()
         app.extensions["lms_bridge"].close()
 
 

@@ -28,6 +28,7 @@ from lms_bridge.settings.sections import (
     Charter,
     File,
     Institution,
+    Jobs,
     Local,
     Mail,
     Profile,
@@ -85,6 +86,7 @@ class Settings(BaseSettings):
     mail: Mail = Field(description="See `[mail]`.")
     sessions: Sessions = Field(Sessions(), description="See `[sessions]`.")
     throttle: Throttle = Field(Throttle(), description="See `[throttle]`.")
+    jobs: Jobs = Field(Jobs(), description="See `[jobs]`.")
     local: Local = Field(Local(), description="See `[local]`.")
     charter: Charter | None = Field(None, description="See `[charter]`.")
     upstreams: tuple[Upstream, ...] = Field((), description="See `[[upstreams]]`.")

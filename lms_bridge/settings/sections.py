@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, time
 from functools import cached_property
+from importlib.util import find_spec
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,14 +17,19 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    field_serializer,
     field_validator,
     model_validator,
 )
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from external_accounts.addresses import InvalidAddress, parse_address
 from lms_bridge.settings.web_addresses import check_https, check_link
 from moodle_ws.uniqueness import strict_key
 
+BROKERS = {"amqp": ("celery",), "redis": ("celery", "redis")}
+"""Scheme of a broker's address → what must be installed to talk to it."""
 RELEASABLE_NEVER = frozenset(
     {
         *("user", "proxies", "proxy", "proxyGrantingTicket", "authenticationFailure", "authenticationSuccess"),
@@ -123,6 +129,38 @@ class Throttle(Section):
     trusted_proxies: int = Field(
         0, ge=0, le=5, description="How many reverse proxies stand in front; only their `X-Forwarded-*` is believed."
     )
+
+
+class Jobs(Section):
+    """Background work. See `docs/explanation/background-work.md`."""
+
+    broker_url: str = Field(
+        "",
+        description="Only when several machines share the work: `amqp://user:password@host/vhost` (RabbitMQ) or "
+        "`redis://:password@host:6379/0`. Then `lms-bridge worker` must run somewhere. Empty: no broker is needed.",
+    )
+
+    @field_validator("broker_url")
+    @classmethod
+    def _known_broker(cls, value: str) -> str:
+        if not value:
+            return value
+        try:
+            url = make_url(value)
+        except (ArgumentError, ValueError):
+            url = None
+        if url is None or url.drivername not in BROKERS or not url.host:
+            raise ValueError(
+                "write `amqp://user:password@host/vhost` or `redis://:password@host:6379/0`, or leave it out"
+            )
+        missing = [package for package in BROKERS[url.drivername] if find_spec(package) is None]
+        if missing:
+            raise ValueError(f"a broker needs {' and '.join(missing)}: `pip install 'lms-bridge[celery]'`")
+        return value
+
+    @field_serializer("broker_url")
+    def _without_password(self, value: str) -> str:
+        return make_url(value).render_as_string(hide_password=True) if value else ""
 
 
 class Charter(Section):

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from external_accounts import audit
 from external_accounts.accounts import FACT_COLUMNS, AccountFacts, facts_from_row
-from external_accounts.database import Database, Prepared, read_time
+from external_accounts.database import Database, Prepared, note_waiting, read_time
 from external_accounts.schema import Account, AccountId, Address
 from lms_bridge.schema import ProxyGrant, SsoSession, Ticket
 from lms_bridge.settings.sections import Sessions
@@ -152,6 +152,8 @@ def end(session: Session, session_ids: Sequence[int], *, reason: str, now: datet
         .values(logout_state="pending", logout_due_at=now)
         .returning(Ticket.service_name)
     ).all()
+    if services:
+        note_waiting(session, Ticket)
     for row in ended:
         audit.record(
             session,

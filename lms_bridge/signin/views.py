@@ -30,7 +30,7 @@ from lms_bridge.signin.passage import Destination, pass_on
 from lms_bridge.signin.upstream import State, StateInvalid, UpstreamCas, UpstreamRefused, UpstreamUnreachable
 from lms_bridge.web import cookies, headers
 from lms_bridge.web.errors import error_page
-from lms_bridge.web.request import current, origin, parameter, runtime, wake_jobs
+from lms_bridge.web.request import current, origin, parameter, runtime
 from lms_bridge.web.shells import shell
 
 log = structlog.get_logger(__name__)
@@ -149,7 +149,6 @@ def _signed_in(secret: str, destination: Destination, issuer: str, *, from_new_l
     if before is not None:
         with bridge.database.begin() as session:
             sessions.replace(session, before, person, now=now, origin=origin())
-        wake_jobs()
     response = make_response(pass_on(person, destination, from_new_login=from_new_login))
     cookies.put(response, bridge.settings, "session", secret)
     cookies.put(response, bridge.settings, "door", issuer, keep=cookies.YEAR)
@@ -281,7 +280,6 @@ def upstream_logout(issuer: str) -> ResponseReturnValue:
     bridge = runtime()
     with bridge.database.begin() as session:
         sessions.end_by_upstream_ticket(session, issuer, ticket, now=bridge.clock(), origin=origin())
-    wake_jobs()
     return "", 200
 
 

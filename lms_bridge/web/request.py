@@ -10,7 +10,6 @@ from flask import abort, current_app, g, request
 
 from external_accounts.audit import Origin
 from lms_bridge.cas.backchannel import MalformedQuery, parse_query
-from lms_bridge.jobs.runner import Runner
 from lms_bridge.runtime import Runtime
 from lms_bridge.signin import sessions
 from lms_bridge.signin.sessions import CurrentSession
@@ -19,13 +18,6 @@ from lms_bridge.web import cookies
 
 def runtime() -> Runtime:
     return cast(Runtime, current_app.extensions["lms_bridge"])
-
-
-def wake_jobs() -> None:
-    """Tell this process's runner, if it has one, that rows were written."""
-    runner = cast("Runner | None", current_app.extensions.get("lms_bridge_runner"))
-    if runner is not None:
-        runner.wake()
 
 
 def origin() -> Origin:

@@ -71,6 +71,9 @@ WRONG: list[tuple[str, Change, str, str]] = [
     ("public path", put("public_url", "https://univ.example/connexion"), "public_url", "scheme and host only"),
     ("public port", put("public_url", "https://univ.example:99999"), "public_url", "no web address"),
     ("other scheme", put("public_url", "ftp://univ.example"), "public_url", "no web address"),
+    ("broker of another kind", put("jobs.broker_url", "sqs://q"), "jobs.broker_url", "amqp://user:password@host/vhost"),
+    ("broker without host", put("jobs.broker_url", "redis:///0"), "jobs.broker_url", "redis://:password@host:6379/0"),
+    ("broker no address", put("jobs.broker_url", "rabbit"), "jobs.broker_url", "or leave it out"),
     ("short key", put("secret_keys", ["a" * 31]), "secret_keys", "openssl rand -hex 32"),
     ("short second key", put("secret_keys", ["a" * 32, "b"]), "secret_keys", "at least 32"),
     ("key list empty", put("secret_keys", []), "secret_keys", "must not be empty"),
@@ -171,6 +174,22 @@ def test_every_fault_is_named_at_once(values: dict[str, Any]) -> None:
         build(values)
     assert "public_url" in str(refused.value)
     assert "mail.port" in str(refused.value)
+
+
+def test_a_broker_without_its_library_is_refused_with_what_to_install(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values["jobs"] = {"broker_url": "redis://127.0.0.1/0"}
+    monkeypatch.setattr("lms_bridge.settings.sections.find_spec", lambda _name: None)
+    with pytest.raises(SettingsError, match=r"jobs\.broker_url: .*celery and redis.*lms-bridge\[celery\]"):
+        build(values)
+
+
+def test_the_brokers_password_is_not_shown(values: dict[str, Any]) -> None:
+    values["jobs"] = {"broker_url": "amqp://bridge:s3cret@mq.univ.example/bridge"}
+    shown = build(values).model_dump_json()
+    assert "s3cret" not in shown
+    assert "mq.univ.example" in shown
 
 
 def test_with_no_door_at_all_nobody_could_sign_in(values: dict[str, Any]) -> None:

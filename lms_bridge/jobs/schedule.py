@@ -1,0 +1,63 @@
+"""The one table of background work: which job, how often it looks for rows, and which rows wake it before that.
+
+A sweep finds what no wake-up announced: retries whose time has come, rows of a killed worker, rights that end by
+themselves, everything that waited while the broker was away.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from external_accounts.database import Base, Waiting
+from external_accounts.schema import Account, OutboxMail
+from lms_bridge.jobs import functions
+from lms_bridge.runtime import Runtime
+from lms_bridge.schema import Mirror, Ticket
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A function that looks for rows, works on some, and returns how many; 0 when nothing is left to do now."""
+
+    name: str
+    """Stable: it is part of the messages between machines, which may run different versions."""
+    run: Callable[[Runtime], int]
+    every: float
+    """Seconds between two sweeps."""
+    woken_by: tuple[type[Base], ...] = ()
+    """What somebody notes with `note_waiting` for it."""
+
+    def work(self, runtime: Runtime, stopping: threading.Event) -> None:
+        """Go round until nothing is left to do, or `stopping`. Never raises: the next sweep tries again."""
+        try:
+            while self.run(runtime) and not stopping.is_set():
+                pass
+        except Exception:  # a failing job must not end the others
+            log.exception("jobs.round", job=self.name)
+
+
+SHARED_JOBS = (
+    Job("deliver_logouts", functions.deliver_logouts, every=1, woken_by=(Ticket,)),
+    Job("deliver_mails", functions.deliver_mails, every=1, woken_by=(OutboxMail,)),
+    Job("end_sessions_in_moodle", functions.end_sessions_in_moodle, every=2, woken_by=(Mirror,)),
+    Job("bring_mirrors_into_step", functions.bring_mirrors_into_step, every=1, woken_by=(Account, Mirror)),
+    Job("make_nightly_runs", functions.make_nightly_runs, every=60),
+    Job("introduce_sites", functions.introduce_sites, every=600),
+    Job("end_overdue_sessions", functions.end_overdue_sessions, every=30),
+    Job("purge", functions.purge, every=600),
+)
+"""Work on rows: any process may do it for all."""
+
+PROCESS_JOBS = (Job("give_memory_back", functions.give_memory_back, every=2),)
+"""What a serving process can only do for itself."""
+
+
+def woken(kinds: Waiting) -> list[Job]:
+    """The jobs that rows of these kinds wake."""
+    return [job for job in SHARED_JOBS if kinds.intersection(job.woken_by)]
