@@ -115,12 +115,6 @@ class Works:
         """Recipients of what the mail server has taken."""
         return sorted(str(message["To"]) for message in list(self.mail.accepted))
 
-    def caught_at(self, recipient: str) -> Hold:
-        """The mail server will hold whoever sends to `recipient`."""
-        hold = Hold(recipient)
-        self.mail.to_recipient = hold
-        return hold
-
     def let_leases_end(self) -> None:
         """As if the time of every lease were over."""
         past = self.runtime.clock() - timedelta(seconds=1)
@@ -135,6 +129,29 @@ def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> int:
     """Send a signal and wait for the end; returns the exit code."""
     process.send_signal(number)
     return process.wait(SECONDS)
+
+
+def addresses(count: int, name: str = "m") -> list[str]:
+    return [f"{name}{number:02d}@mail.example" for number in range(count)]
+
+
+def worker_caught_at(works: Works, waiting: list[str], recipient: str) -> tuple[subprocess.Popen[bytes], Hold]:
+    """A worker that has mails to all `waiting` in hand, and waits for the mail server to answer for `recipient`."""
+    works.write_mails(*waiting)
+    works.mail.to_recipient = hold = Hold(recipient)
+    worker = works.worker()
+    assert hold.reached.wait(SECONDS)
+    return worker, hold
+
+
+def check_a_clean_stop(works: Works, number: int) -> None:
+    """A worker that gets the signal finishes what it has in hand, and says that all is well."""
+    worker, hold = worker_caught_at(works, addresses(3), "m01@mail.example")
+    worker.send_signal(number)
+    hold.release()
+    assert worker.wait(SECONDS) == 0
+    assert works.states() == {"sent"}
+    assert works.received() == addresses(3)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

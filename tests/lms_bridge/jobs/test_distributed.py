@@ -13,8 +13,7 @@ import requests
 
 from lms_bridge.jobs.embedded import Runner
 from tests.bridge_under_test import APP, BridgeUnderTest, Clock, forms
-from tests.lms_bridge.jobs.conftest import SECONDS, Works, end, eventually
-from tests.lms_bridge.jobs.test_leases import addresses
+from tests.lms_bridge.jobs.conftest import Works, addresses, check_a_clean_stop, end, eventually, worker_caught_at
 from tests.message_brokers import Broker
 from tests.peers.programs import reserved_port
 
@@ -96,10 +95,7 @@ def test_a_broker_that_stops_and_forgets_in_the_middle_loses_nothing_and_repeats
     works: Works, broker: Broker
 ) -> None:
     waiting = addresses(30)
-    works.write_mails(*waiting)
-    hold = works.caught_at(waiting[2])
-    works.worker()
-    assert hold.reached.wait(SECONDS)
+    _, hold = worker_caught_at(works, waiting, waiting[2])
     with stopped(broker):
         hold.release()
         works.write_mails(*addresses(5, "later"))
@@ -133,10 +129,7 @@ def test_a_worker_that_finds_no_broker_sweeps_by_itself_and_stops_when_told(work
 
 def test_a_killed_workers_mails_are_taken_over_by_another(works: Works) -> None:
     waiting = addresses(10)
-    works.write_mails(*waiting)
-    hold = works.caught_at(waiting[3])
-    killed = works.worker()
-    assert hold.reached.wait(SECONDS)
+    killed, hold = worker_caught_at(works, waiting, waiting[3])
     end(killed, signal.SIGKILL)
     hold.release()
     works.worker()
@@ -157,12 +150,4 @@ def test_two_workers_with_a_beat_each_share_the_mails_and_send_each_once(works: 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_that_is_told_to_stop_finishes_what_it_has_in_hand(works: Works, number: int) -> None:
-    works.write_mails(*addresses(3))
-    hold = works.caught_at("m01@mail.example")
-    worker = works.worker()
-    assert hold.reached.wait(SECONDS)
-    worker.send_signal(number)
-    hold.release()
-    assert worker.wait(SECONDS) == 0
-    assert works.states() == {"sent"}
-    assert works.received() == addresses(3)
+    check_a_clean_stop(works, number)

@@ -6,19 +6,12 @@ import signal
 
 import pytest
 
-from tests.lms_bridge.jobs.conftest import SECONDS, Works, end, eventually
-
-
-def addresses(count: int, name: str = "m") -> list[str]:
-    return [f"{name}{number:02d}@mail.example" for number in range(count)]
+from tests.lms_bridge.jobs.conftest import Works, addresses, check_a_clean_stop, end, eventually, worker_caught_at
 
 
 def test_a_killed_workers_mails_are_taken_over_when_its_lease_ends_and_not_before(works: Works) -> None:
     waiting = addresses(10)
-    works.write_mails(*waiting)
-    hold = works.caught_at(waiting[3])
-    killed = works.worker()
-    assert hold.reached.wait(SECONDS)
+    killed, hold = worker_caught_at(works, waiting, waiting[3])
     end(killed, signal.SIGKILL)
     hold.release()
     works.worker()
@@ -32,10 +25,7 @@ def test_a_killed_workers_mails_are_taken_over_when_its_lease_ends_and_not_befor
 
 def test_two_workers_share_the_mails_and_send_each_once(works: Works) -> None:
     waiting = addresses(60)
-    works.write_mails(*waiting)
-    hold = works.caught_at(waiting[0])
-    first = works.worker()
-    assert hold.reached.wait(SECONDS)
+    first, hold = worker_caught_at(works, waiting, waiting[0])
     first.send_signal(signal.SIGSTOP)  # it keeps its lease, and does nothing
     hold.release()
     works.worker()
@@ -47,10 +37,7 @@ def test_two_workers_share_the_mails_and_send_each_once(works: Works) -> None:
 
 def test_a_worker_whose_lease_ended_while_it_slept_sends_nothing_again(works: Works) -> None:
     waiting = addresses(5)
-    works.write_mails(*waiting)
-    hold = works.caught_at(waiting[0])
-    asleep = works.worker()
-    assert hold.reached.wait(SECONDS)
+    asleep, hold = worker_caught_at(works, waiting, waiting[0])
     asleep.send_signal(signal.SIGSTOP)
     hold.release()
     works.let_leases_end()
@@ -68,12 +55,4 @@ def test_a_worker_whose_lease_ended_while_it_slept_sends_nothing_again(works: Wo
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_worker_that_is_told_to_stop_finishes_what_it_has_in_hand(works: Works, number: int) -> None:
-    works.write_mails(*addresses(3))
-    hold = works.caught_at("m01@mail.example")
-    worker = works.worker()
-    assert hold.reached.wait(SECONDS)
-    worker.send_signal(number)
-    hold.release()
-    assert worker.wait(SECONDS) == 0
-    assert works.states() == {"sent"}
-    assert works.received() == addresses(3)
+    check_a_clean_stop(works, number)
