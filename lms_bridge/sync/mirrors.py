@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from external_accounts import audit
 from external_accounts.accounts import AccountFacts
+from external_accounts.database import note_waiting
 from external_accounts.schema import Account, AccountId
 from lms_bridge.gate import MirrorState
 from lms_bridge.schema import Mirror
@@ -124,6 +125,7 @@ def forget_mirror(session: Session, account_id: AccountId, site: str, *, now: da
     """Begin again with a site as if the account had never been there. Nothing is written to Moodle."""
     session.execute(delete(Mirror).where(Mirror.account_id == account_id, Mirror.site == site))
     ensure_mirror(session, account_id, site).due = True
+    note_waiting(session, Mirror)
     audit.record(session, "mirror.forgotten", outcome="ok", now=now, origin=origin, account_id=account_id, site=site)
 
 

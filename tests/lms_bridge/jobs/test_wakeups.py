@@ -103,8 +103,8 @@ def test_every_kind_of_row_that_is_noted_wakes_a_job() -> None:
     assert {kind: [job.name for job in woken(frozenset({kind}))] for kind in (Ticket, OutboxMail, Mirror, Account)} == {
         Ticket: ["deliver_logouts"],
         OutboxMail: ["deliver_mails"],
-        Mirror: ["end_sessions_in_moodle", "close_and_refresh_mirrors"],
-        Account: ["close_and_refresh_mirrors"],
+        Mirror: ["end_sessions_in_moodle", "bring_mirrors_into_step"],
+        Account: ["bring_mirrors_into_step"],
     }
 
 
