@@ -83,8 +83,9 @@ def test_a_broker_that_is_away_neither_fails_nor_slows_a_request_and_the_sweep_f
 ) -> None:
     with served(works) as bridge:
         with stopped(broker):
-            assert ask_for_the_mail(bridge, "ext.ada") < 2
-            assert ask_for_the_mail(bridge, "ext.bob") < 2
+            # A connection tried in the request would take a minute and more; a busy machine takes some seconds.
+            assert ask_for_the_mail(bridge, "ext.ada") < 20
+            assert ask_for_the_mail(bridge, "ext.bob") < 20
         assert broker.waiting() == 0
         assert works.states() == {"pending"}  # with a broker, serving processes leave it to the workers
         works.worker()

@@ -19,9 +19,12 @@ from lms_bridge.sync.mirrors import MirrorView, view_of
 from lms_bridge.sync.runs import Orders, Report, run_site, tools_of
 from lms_bridge.sync.sites import enrol_sites
 from lms_bridge.sync.source import Entry
+from moodle_ws.simulator import Database, Version
 from tests.lms_bridge.sync.conftest import World, running_world
 
 CANARY = "canary"
+MOODLES = [(database, version) for database in Database for version in Version]
+"""Every database flavour with every version."""
 HASH = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$x"
 """Nobody signs in with it: hashing a password for each of many people would be the slowest part of a test."""
 

@@ -18,17 +18,18 @@ from lms_bridge.sync.actions import Action, Kind
 from lms_bridge.sync.apply import ForbiddenTarget, Writer
 from lms_bridge.sync.runs import Report
 from moodle_ws.errors import Unavailable
-from moodle_ws.simulator import Version
+from moodle_ws.simulator import Database, Version
 from tests.lms_bridge.sync.conftest import World
 from tests.lms_bridge.sync.site_runs import CANARY, add_people, edit, run, run_asked, site_world
 
 CLOSE_FEW = {"guard": {"close": {"percent": 10, "floor": 2}}}
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[World]:
+@pytest.fixture(params=[(Database.POSTGRESQL, Version.V4_5), (Database.MARIADB, Version.V4_4)], ids="-".join)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """A world with 30 people in step, in which a run may close three of them unasked."""
-    with site_world(tmp_path, site=CLOSE_FEW) as world:
+    database, version = request.param
+    with site_world(tmp_path, site=CLOSE_FEW, database=database, version=version) as world:
         add_people(world, 30)
         run_asked(world)
         yield world

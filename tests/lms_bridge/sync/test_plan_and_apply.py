@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,15 +11,24 @@ import pytest
 
 from lms_bridge.sync.actions import Kind
 from lms_bridge.sync.runs import AlreadyRunning, Orders, _lease, run_site, tools_of
-from moodle_ws.simulator import Database, Version
 from moodle_ws.simulator.site import ProfileField
 from tests.lms_bridge.sync.conftest import World
-from tests.lms_bridge.sync.site_runs import account_id, add_people, edit, mirrors_of, run, run_asked, site_world
+from tests.lms_bridge.sync.site_runs import (
+    MOODLES,
+    account_id,
+    add_people,
+    edit,
+    mirrors_of,
+    run,
+    run_asked,
+    site_world,
+)
 
 
-@pytest.fixture
-def site(tmp_path: Path):
-    with site_world(tmp_path) as world:
+@pytest.fixture(params=MOODLES, ids="-".join)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    database, version = request.param
+    with site_world(tmp_path, database=database, version=version) as world:
         yield world
 
 
@@ -44,15 +54,12 @@ def test_apply_creates_who_is_admitted_and_nobody_else(site: World) -> None:
     assert run(site).outcome == "nothing"
 
 
-@pytest.mark.parametrize("version", list(Version))
-@pytest.mark.parametrize("database", list(Database))
-def test_a_second_run_finds_nothing_whatever_the_moodle(tmp_path: Path, database: Database, version: Version) -> None:
-    with site_world(tmp_path, database=database, version=version) as world:
-        add_people(world, 5)
-        assert run(world).outcome == "done"
-        writes = len(world.writes())
-        assert run(world).outcome == "nothing"
-        assert len(world.writes()) == writes
+def test_a_second_run_finds_nothing_and_writes_nothing(site: World) -> None:
+    add_people(site, 5)
+    assert run(site).outcome == "done"
+    writes = len(site.writes())
+    assert run(site).outcome == "nothing"
+    assert len(site.writes()) == writes
 
 
 def test_one_request_reads_fifty_people_and_one_writes_them(site: World) -> None:
@@ -222,14 +229,13 @@ def test_an_address_another_moodle_user_has_is_for_a_human_and_not_tried(site: W
 
 def test_a_row_moodle_refuses_stops_nobody_else(site: World) -> None:
     names = add_people(site, 10)
-    # PostgreSQL finds no address in another case, and refuses it all the same (`get-by-email-case-differs`).
-    site.moodle.site.add_user("other", auth="manual", firstname="O", email=f"{names[4]}@Mail.Example")
+    edit(site, names[4], family_name="<b>")  # Moodle takes no tags in names
     report = run(site)
     assert (report.outcome, report.refused, report.done[Kind.CREATE]) == ("partial", 1, 10)
     assert names[4] not in site.usernames()
     again = run(site)
     assert again.refused == 1  # still so, and still nobody else's matter
-    assert len(site.usernames()) == 12
+    assert len(site.usernames()) == 11
 
 
 def test_a_poison_row_hides_one_person_and_nobody_else(site: World) -> None:
