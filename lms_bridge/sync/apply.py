@@ -11,7 +11,7 @@ A call whose outcome is unknown is read back, never repeated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -29,6 +29,7 @@ from lms_bridge.sync import journal, mirrors
 from lms_bridge.sync.actions import Action, Kind
 from lms_bridge.sync.compare import PROTECTED_IDS, observed_value, protected_names
 from lms_bridge.sync.desired import CUSTOM
+from lms_bridge.sync.journal import Outcome
 from lms_bridge.sync.observed import ask
 from moodle_ws.client import MoodleClient
 from moodle_ws.cohorts import Membership
@@ -40,19 +41,6 @@ from moodle_ws.users import MoodleUser, same_email
 log = structlog.get_logger(__name__)
 
 UPDATES = frozenset({Kind.CLOSE, Kind.REFRESH, Kind.ADOPT, Kind.OPEN})
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one action. `state` is the journal's word; `moodle_id` the user's once it is known."""
-
-    state: str
-    code: str = ""
-    moodle_id: int | None = None
-
-    @property
-    def done(self) -> bool:
-        return self.state == journal.DONE
 
 
 _REFUSED = Outcome(journal.REFUSED)
@@ -91,7 +79,7 @@ class Writer:
                 raise ForbiddenTarget(action)  # the last belt: no plan may hold such an action
         with self.database.begin() as session:
             entries = journal.intend(session, actions, site=self.site.name, run_id=self.run_id, now=self.clock())
-            actions = [self._announce(session, action) for action in actions]
+            actions = self._announce(session, actions)
             current = _versions(session, actions)
         stale = {action.account_id for action in actions if action.version != current.get(action.account_id)}
         sent = [action for action in actions if action.account_id not in stale]
@@ -99,20 +87,23 @@ class Writer:
         fresh = iter(answers)
         # Decided on what is no longer so: left to the next look, which is due already.
         outcomes = [_CHANGED if action.account_id in stale else next(fresh) for action in actions]
+        known = [row for row in zip(entries, actions, outcomes, strict=True) if row[2].state != journal.INTENDED]
         with self.database.begin() as session:
-            for entry, action, outcome in zip(entries, actions, outcomes, strict=True):
-                if outcome.state != journal.INTENDED:
-                    self._record(session, entry, action, outcome)
+            self._record(session, known)
         if failure is not None:
             raise failure
         return outcomes
 
-    def _announce(self, session: Session, action: Action) -> Action:
-        """Say in the mirror what is about to be done. Somebody created a moment ago has an id by now."""
-        row = mirrors.ensure_mirror(session, action.account_id, self.site.name)
-        _assign(row, _before(action))
-        joining = action.kind is Kind.JOIN and action.moodle_id is None
-        return replace(action, moodle_id=row.moodle_id) if joining else action
+    def _announce(self, session: Session, actions: Sequence[Action]) -> list[Action]:
+        """Say in the mirrors what is about to be done. Somebody created a moment ago has an id by now."""
+        rows = mirrors.ensure_mirrors(session, _accounts(actions), self.site.name)
+        announced = []
+        for action in actions:
+            row = rows[action.account_id]
+            _assign(row, _before(action))
+            joining = action.kind is Kind.JOIN and action.moodle_id is None
+            announced.append(replace(action, moodle_id=row.moodle_id) if joining else action)
+        return announced
 
     # -- calls ---------------------------------------------------------------------------------------------------------
 
@@ -213,7 +204,7 @@ class Writer:
         for entry, action in entries:
             outcome = self._look(action) if action.kind not in (Kind.JOIN, Kind.LEAVE) else Outcome(journal.LOST)
             with self.database.begin() as session:
-                self._record(session, entry, action, outcome)
+                self._record(session, [(entry, action, outcome)])
         return len(entries)
 
     def _read_back(self, actions: Sequence[Action]) -> dict[AccountId, Outcome]:
@@ -237,25 +228,33 @@ class Writer:
             return Outcome(journal.LOST)
         return Outcome(journal.DONE, moodle_id=user.id)
 
-    def _record(self, session: Session, entry: int, action: Action, outcome: Outcome) -> None:
-        now = self.clock()
-        journal.settle(session, entry, outcome.state, now=now, code=outcome.code, moodle_id=outcome.moodle_id)
-        row = mirrors.ensure_mirror(session, action.account_id, self.site.name)
-        changes = _after(action, outcome, row.written) if outcome.done else _undone(action, outcome, row.state)
-        _assign(row, changes, done=outcome.done)
-        if not outcome.done and outcome.state == journal.REFUSED:
-            log.warning(
-                "sync.write",
-                outcome="refused",
-                site=self.site.name,
-                account=action.account_id,
-                kind=action.kind.value,
-                code=outcome.code,
-            )
-        if action.last and outcome.state != journal.LOST and action.version:
-            row.account_version, row.seen_at = action.version, now
-            session.flush()
-            mirrors.settle(session, action.account_id, self.site.name, action.version)
+    def _record(self, session: Session, settled: Sequence[tuple[int, Action, Outcome]]) -> None:
+        """Settle journal entries, and say in the mirrors what was done."""
+        now, site = self.clock(), self.site.name
+        journal.settle(session, {entry: outcome for entry, _, outcome in settled}, now=now)
+        rows = mirrors.ensure_mirrors(session, _accounts(action for _, action, _ in settled), site)
+        handled: dict[AccountId, int] = {}
+        for _, action, outcome in settled:
+            row = rows[action.account_id]
+            changes = _after(action, outcome, row.written) if outcome.done else _undone(action, outcome, row.state)
+            _assign(row, changes, done=outcome.done)
+            if outcome.state == journal.REFUSED:
+                log.warning(
+                    "sync.write",
+                    outcome="refused",
+                    site=site,
+                    account=action.account_id,
+                    kind=action.kind.value,
+                    code=outcome.code,
+                )
+            if action.last and outcome.state != journal.LOST and action.version:
+                row.account_version, row.seen_at = action.version, now
+                handled[action.account_id] = action.version
+        mirrors.settle(session, site, handled)
+
+
+def _accounts(actions: Iterable[Action]) -> list[AccountId]:
+    return list(dict.fromkeys(action.account_id for action in actions))
 
 
 def _versions(session: Session, actions: Sequence[Action]) -> dict[AccountId, int]:

@@ -6,8 +6,10 @@ account, reads Moodle and settles it as `done` or `lost`, and the mirror accordi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -17,6 +19,19 @@ from lms_bridge.schema import JournalEntry
 from lms_bridge.sync.actions import Action, Kind
 
 INTENDED, DONE, REFUSED, LOST = "intended", "done", "refused", "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one entry: `state`, Moodle's `code` of a refusal, and the user's id once it is known."""
+
+    state: str
+    code: str = ""
+    moodle_id: int | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.state == DONE
 
 
 def intend(session: Session, actions: Sequence[Action], *, site: str, run_id: int | None, now: datetime) -> list[int]:
@@ -41,14 +56,14 @@ def intend(session: Session, actions: Sequence[Action], *, site: str, run_id: in
     return [entry.id for entry in entries]
 
 
-def settle(
-    session: Session, entry_id: int, state: str, *, now: datetime, code: str = "", moodle_id: int | None = None
-) -> None:
-    """Say what became of an entry."""
-    values = {"state": state, "code": (code or "")[:80], "settled_at": now}
-    if moodle_id is not None:
-        values["moodle_id"] = moodle_id
-    session.execute(update(JournalEntry).where(JournalEntry.id == entry_id).values(values))
+def settle(session: Session, outcomes: Mapping[int, Outcome], *, now: datetime) -> None:
+    """Say what became of entries, by their ids."""
+    rows: list[dict[str, Any]] = []
+    for entry_id, outcome in outcomes.items():
+        row = {"id": entry_id, "state": outcome.state, "code": outcome.code[:80], "settled_at": now}
+        rows.append(row if outcome.moodle_id is None else {**row, "moodle_id": outcome.moodle_id})
+    if rows:
+        session.execute(update(JournalEntry), rows)
 
 
 def unsettled(session: Session, site: str, account_ids: Iterable[AccountId] | None = None) -> list[tuple[int, Action]]:

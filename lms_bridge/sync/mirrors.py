@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, delete, select, update
+from sqlalchemy import bindparam, case, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
@@ -78,16 +78,24 @@ def view_of(row: Mirror | None) -> MirrorView:
     )
 
 
-def ensure_mirror(session: Session, account_id: AccountId, site: str) -> Mirror:
-    """The account's mirror row, held until the transaction ends; made when there is none yet."""
-    query = select(Mirror).where(Mirror.account_id == account_id, Mirror.site == site).with_for_update()
-    row = session.scalar(query)
-    if row is None:
+def ensure_mirrors(session: Session, account_ids: Collection[AccountId], site: str) -> dict[AccountId, Mirror]:
+    """The accounts' mirror rows, held until the transaction ends; made where there is none yet."""
+    # In the order of their ids: of two who want some of the same rows, one waits and neither for ever.
+    query = select(Mirror).where(Mirror.site == site).order_by(Mirror.id).with_for_update()
+    rows = {row.account_id: row for row in session.scalars(query.where(Mirror.account_id.in_(account_ids)))}
+    missing = [account_id for account_id in account_ids if account_id not in rows]
+    if missing:
         # Two sign-ins of one person may come here at once; the second finds the first one's row.
         insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
-        session.execute(insert(Mirror).values(**fresh_row(account_id, site)).on_conflict_do_nothing())
-        row = session.scalars(query).one()
-    return row
+        fresh = [fresh_row(account_id, site) for account_id in missing]
+        session.execute(insert(Mirror).values(fresh).on_conflict_do_nothing())
+        rows |= {row.account_id: row for row in session.scalars(query.where(Mirror.account_id.in_(missing)))}
+    return rows
+
+
+def ensure_mirror(session: Session, account_id: AccountId, site: str) -> Mirror:
+    """As `ensure_mirrors`, for one account."""
+    return ensure_mirrors(session, [account_id], site)[account_id]
 
 
 def fresh_row(account_id: AccountId, site: str) -> dict[str, Any]:
@@ -110,15 +118,21 @@ def save(session: Session, account_id: AccountId, site: str, values: Mapping[str
         setattr(row, name, value)
 
 
-def settle(session: Session, account_id: AccountId, site: str, version: int) -> None:
-    """Note that the account was handled as of `version`: due again only if it has changed since (or is being changed
-    now: then the trigger of that transaction has the last word)."""
-    current = select(Account.version).where(Account.id == account_id).scalar_subquery()
-    session.execute(
+def settle(session: Session, site: str, versions: Mapping[AccountId, int]) -> None:
+    """Note that each account was handled as of its version: due again only if it has changed since (or is being
+    changed now: then the trigger of that transaction has the last word)."""
+    session.flush()
+    current = select(Account.version).where(Account.id == Mirror.account_id).scalar_subquery()
+    statement = (
         update(Mirror)
-        .where(Mirror.account_id == account_id, Mirror.site == site)
-        .values(due=case((current == version, False), else_=True), next_try_at=None, tries=0, leased_until=None)
+        .where(Mirror.account_id == bindparam("handled"), Mirror.site == site)
+        .values(
+            due=case((current == bindparam("as_of"), False), else_=True), next_try_at=None, tries=0, leased_until=None
+        )
     )
+    if versions:
+        rows = [{"handled": account_id, "as_of": version} for account_id, version in versions.items()]
+        session.connection().execute(statement, rows)
 
 
 def forget_mirror(session: Session, account_id: AccountId, site: str, *, now: datetime, origin: audit.Origin) -> None:

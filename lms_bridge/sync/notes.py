@@ -25,8 +25,7 @@ def note(session: Session, entry: Entry, comparison: Comparison, site: str, now:
         setattr(row, name, value)
     row.recheck_at = mirrors.next_change(facts, now)
     if not comparison.actions:
-        session.flush()
-        mirrors.settle(session, facts.account_id, site, facts.version)
+        mirrors.settle(session, site, {facts.account_id: facts.version})
 
 
 def changes(entry: Entry, comparison: Comparison, now: datetime) -> dict[str, Any]:

@@ -28,9 +28,10 @@ from lms_bridge.schema import Mirror, SiteState, SyncRun
 from lms_bridge.settings.sections import Site
 from lms_bridge.sync import adopt, guard, journal, source
 from lms_bridge.sync.actions import Action, Kind
-from lms_bridge.sync.apply import Outcome, Writer
+from lms_bridge.sync.apply import Writer
 from lms_bridge.sync.compare import Comparison
 from lms_bridge.sync.guard import Stop
+from lms_bridge.sync.journal import Outcome
 from lms_bridge.sync.notes import changes, note, note_seen
 from lms_bridge.sync.plan import Cohorts, Plan, PlanFile, make_plan, read_cohorts
 from lms_bridge.sync.sites import MoodleSites, enrol_sites, note_success, note_trouble, policy_behind

@@ -179,7 +179,7 @@ class _Step:
     def _handled(self) -> None:
         facts = self._entry.subject.facts
         with self._database.begin() as session:
-            mirrors.settle(session, facts.account_id, self._site.name, facts.version)
+            mirrors.settle(session, self._site.name, {facts.account_id: facts.version})
 
     def _settle_open(self) -> None:
         if not self._entry.mirror.due:
