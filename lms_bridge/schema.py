@@ -85,9 +85,21 @@ class Mirror(Base):
     __table_args__ = (
         UniqueConstraint("account_id", "site"),
         UniqueConstraint("site", "moodle_id"),
-        # What the continuous worker asks for many times a minute.
-        Index("ix_mirrors_due", "id", sqlite_where=text("due = 1"), postgresql_where=text("due")),
-        Index("ix_mirrors_recheck_at", "recheck_at"),
+        # What every process asks for each second or two, and mostly finds nothing.
+        Index("ix_mirrors_due", "site", sqlite_where=text("due = 1"), postgresql_where=text("due")),
+        Index(
+            "ix_mirrors_recheck_at",
+            "site",
+            "recheck_at",
+            sqlite_where=text("recheck_at IS NOT NULL"),
+            postgresql_where=text("recheck_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_mirrors_sign_out_pending",
+            "id",
+            sqlite_where=text("sign_out_pending = 1"),
+            postgresql_where=text("sign_out_pending"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Generated(), primary_key=True)

@@ -81,14 +81,16 @@ def _work_on_site(runtime: Runtime, site: Site) -> int:
 
 def _take(runtime: Runtime, site: str, now: datetime) -> Sequence[AccountId]:
     """Lease some rows that are due, oldest first."""
-    due = or_(Mirror.due, Mirror.recheck_at <= now)
+    # The site on both sides: SQLite looks into both indexes for an "or" of whole conditions only.
+    here = Mirror.site == site
+    due = or_(here & Mirror.due, here & (Mirror.recheck_at <= now))
     free = or_(Mirror.leased_until.is_(None), Mirror.leased_until <= now)
     ready = or_(Mirror.next_try_at.is_(None), Mirror.next_try_at <= now)
-    picked = select(Mirror.id).where(Mirror.site == site, due, free, ready).order_by(Mirror.id).limit(BATCH)
+    picked = select(Mirror.id).where(due, free, ready).order_by(Mirror.id).limit(BATCH)
     if not runtime.database.is_sqlite:
         picked = picked.with_for_update(skip_locked=True)
     with runtime.database.read() as session:
-        if session.scalar(select(Mirror.id).where(Mirror.site == site, due, free, ready).limit(1)) is None:
+        if session.scalar(select(Mirror.id).where(due, free, ready).limit(1)) is None:
             return ()  # the usual case costs no write
     with runtime.database.begin() as session:
         rows = session.execute(

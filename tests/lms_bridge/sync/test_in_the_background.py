@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
+from lms_bridge.jobs import functions
+from lms_bridge.runtime import Runtime
 from tests.lms_bridge.sync.conftest import World
 
 ROUND_SECONDS = 20
@@ -191,3 +196,26 @@ def test_i7_signing_out_everywhere_lifts_no_suspension_made_in_moodle(world: Wor
     sign_out_everywhere(world)
     round_of_jobs(world)
     assert world.user().suspended is True
+
+
+@pytest.mark.parametrize("job", [functions.bring_mirrors_into_step, functions.end_sessions_in_moodle])
+def test_looking_for_work_that_is_not_there_reads_no_table(world: World, job: Callable[[Runtime], int]) -> None:
+    # Every process looks each second or two: with 100,000 accounts, reading them all would fill a processor.
+    round_of_jobs(world)
+    engine = world.bridge.runtime.database.engine
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    assert job(world.bridge.runtime) == 0
+    event.remove(engine, "before_cursor_execute", note)
+    questions = [question for question in asked if question[0].startswith("SELECT")]
+    assert questions
+    with engine.connect() as connection:
+        for statement, parameters in questions:
+            plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+            reads = [line for line in plan if line.startswith(("SCAN", "SEARCH"))]
+            assert reads, plan
+            assert all("INDEX ix_mirrors_" in line for line in reads), plan
