@@ -11,8 +11,9 @@ A call whose outcome is unknown is read back, never repeated.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -44,7 +45,21 @@ UPDATES = frozenset({Kind.CLOSE, Kind.REFRESH, Kind.ADOPT, Kind.OPEN})
 
 
 _REFUSED = Outcome(journal.REFUSED)
+_NOT_SENT = Outcome(journal.LOST, "not sent")
 _CHANGED = Outcome(journal.LOST, "the account changed")
+
+
+@dataclass
+class Turns:
+    """Lets so many batches call Moodle at once; none any more when a call has failed. The others write down what they
+    are about to do or have done, so that Moodle need not wait for our database."""
+
+    free: threading.Semaphore
+    failed: bool = False
+
+    @classmethod
+    def at_once(cls, calls: int) -> Turns:
+        return cls(threading.Semaphore(calls))
 
 
 class ForbiddenTarget(Exception):
@@ -65,6 +80,7 @@ class Writer:
     cohort_ids: Mapping[str, int]
     clock: Callable[[], datetime]
     run_id: int | None = None
+    turns: Turns = field(default_factory=lambda: Turns.at_once(1))
 
     def write(self, actions: Sequence[Action]) -> list[Outcome]:
         """Make `actions`, all of one kind, one for an account at most. Returns what became of each, in order.
@@ -83,7 +99,7 @@ class Writer:
             current = _versions(session, actions)
         stale = {action.account_id for action in actions if action.version != current.get(action.account_id)}
         sent = [action for action in actions if action.account_id not in stale]
-        answers, failure = self._call(kind, sent) if sent else ([], None)
+        answers, failure = self._in_turn(kind, sent) if sent else ([], None)
         fresh = iter(answers)
         # Decided on what is no longer so: left to the next look, which is due already.
         outcomes = [_CHANGED if action.account_id in stale else next(fresh) for action in actions]
@@ -106,6 +122,14 @@ class Writer:
         return announced
 
     # -- calls ---------------------------------------------------------------------------------------------------------
+
+    def _in_turn(self, kind: Kind, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
+        with self.turns.free:
+            if self.turns.failed:
+                return [_NOT_SENT] * len(actions), None
+            outcomes, failure = self._call(kind, actions)
+            self.turns.failed = self.turns.failed or failure is not None
+            return outcomes, failure
 
     def _call(self, kind: Kind, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
         if kind in UPDATES:
@@ -135,7 +159,7 @@ class Writer:
                 case RowStatus.UNKNOWN:
                     outcomes.append(looked.get(action.account_id, Outcome(journal.INTENDED)))
                 case RowStatus.NOT_SENT:
-                    outcomes.append(Outcome(journal.LOST, "not sent"))
+                    outcomes.append(_NOT_SENT)
         return outcomes, failure
 
     def _create(self, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
@@ -158,7 +182,7 @@ class Writer:
             if isinstance(answer, Created):
                 outcomes.append(Outcome(journal.DONE, moodle_id=answer.id))
             elif answer is RowStatus.NOT_SENT:
-                outcomes.append(Outcome(journal.LOST, "not sent"))
+                outcomes.append(_NOT_SENT)
             elif isinstance(answer, BadRow) and not found.done:
                 outcomes.append(Outcome(journal.REFUSED, answer.code or f"badrow/{answer.field}"))
             else:

@@ -28,7 +28,7 @@ from lms_bridge.schema import Mirror, SiteState, SyncRun
 from lms_bridge.settings.sections import Site
 from lms_bridge.sync import adopt, guard, journal, source
 from lms_bridge.sync.actions import Action, Kind
-from lms_bridge.sync.apply import Writer
+from lms_bridge.sync.apply import Turns, Writer
 from lms_bridge.sync.compare import Comparison
 from lms_bridge.sync.guard import Stop
 from lms_bridge.sync.journal import Outcome
@@ -188,7 +188,8 @@ class _Run:
             return Report(plan, outcome="nothing")
         ids = {**cohorts.ids, **self._make_cohorts(cohorts)}
         self._remember_cohorts(ids)
-        writer = Writer(self._database, self._client, self._site, ids, self._tools.clock, run_id)
+        turns = Turns.at_once(self._site.parallel_calls)
+        writer = Writer(self._database, self._client, self._site, ids, self._tools.clock, run_id, turns)
         done, refused, failure = self._apply(writer, plan)
         if failure:
             return Report(plan, outcome="unreachable", done=done, refused=refused, failure=failure)
@@ -408,12 +409,13 @@ class _Run:
     def _in_parallel(
         self, writer: Writer, batches: Iterator[list[Action]]
     ) -> Iterator[tuple[list[Action], list[Outcome] | MoodleError]]:
-        """Write batches, several at once and never more in hand than are being written. After a failure no new one."""
+        """Write batches, one more at once than call Moodle. After a failure no new one."""
         running: dict[Future[list[Outcome]], list[Action]] = {}
         failed = False
-        with ThreadPoolExecutor(self._site.parallel_calls) as pool:
+        hands = self._site.parallel_calls + 1
+        with ThreadPoolExecutor(hands) as pool:
             while True:
-                while not failed and len(running) < self._site.parallel_calls and (batch := next(batches, None)):
+                while not failed and len(running) < hands and (batch := next(batches, None)):
                     running[pool.submit(writer.write, batch)] = batch
                 if not running:
                     return

@@ -302,3 +302,14 @@ def test_rights_that_end_by_themselves_close_the_user(site: World) -> None:
     report = run(site)
     assert [action.reason for action in report.plan.actions(Kind.CLOSE)] == ["rights_ended"]
     assert site.user(name).suspended
+
+
+def test_after_a_call_that_failed_no_batch_that_waits_for_its_turn_is_sent(tmp_path: Path) -> None:
+    with site_world(tmp_path, site={"parallel_calls": 1}) as site:
+        add_people(site, 160)
+        site.moodle.faults.at("core_user_create_users", 1, "503")
+        assert run_asked(site).outcome == "unreachable"
+        assert site.writes() == ["core_user_create_users"]
+        assert {mirror.owned for mirror in mirrors_of(site)} == {False}
+        assert run_asked(site).outcome == "done"
+        assert len(site.writes()) == 5
