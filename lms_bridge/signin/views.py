@@ -25,7 +25,7 @@ from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
 from lms_bridge.settings.sections import Upstream, text_in
 from lms_bridge.signin import local, sessions, upstream
-from lms_bridge.signin.doors import doors, onward_query
+from lms_bridge.signin.doors import Door, doors, onward_query
 from lms_bridge.signin.passage import Destination, pass_on
 from lms_bridge.signin.upstream import State, StateInvalid, UpstreamCas, UpstreamRefused, UpstreamUnreachable
 from lms_bridge.web import cookies, headers
@@ -110,6 +110,17 @@ def _local_enabled() -> None:
         abort(404)
 
 
+def _doors(destination: Destination) -> list[Door]:
+    return doors(
+        runtime().settings,
+        destination.service,
+        destination.url,
+        renew=destination.renew,
+        post=destination.post,
+        locale=current_locale(),
+    )
+
+
 def _cookie_text(identifier: str) -> str:
     return identifier[:254] if identifier.isprintable() else ""
 
@@ -135,7 +146,8 @@ def _show_form(
         missing=missing,
         throttled=throttled,
         forgot_url=None,
-        back_url=f"/cas/login{destination.onward}",
+        # With no other door this would lead back here.
+        back_url=f"/cas/login{destination.onward}" if len(_doors(destination)) > 1 else None,
     )
 
 
@@ -311,21 +323,11 @@ def _note_failure(issuer: str, outcome: str, code: str, now: datetime) -> None:
 
 def _failed(door: Upstream, reason: str, destination: Destination, status: int) -> ResponseReturnValue:
     """The university's CAS brought nobody: say so, and offer the other doors."""
-    bridge = runtime()
-    locale = current_locale()
-    others = doors(
-        bridge.settings,
-        destination.service,
-        destination.url,
-        renew=destination.renew,
-        post=destination.post,
-        locale=locale,
-    )
     page = render_template(
         "signin/upstream_failed.html",
         reason=reason,
-        door_label=text_in(door.title, locale),
+        door_label=text_in(door.title, current_locale()),
         retry_url=header_safe(f"/signin/{door.issuer}{destination.onward}"),
-        doors=[other for other in others if other.issuer != door.issuer],
+        doors=[other for other in _doors(destination) if other.issuer != door.issuer],
     )
     return page, status

@@ -383,3 +383,12 @@ def test_i10_suspending_an_account_from_the_command_line_ends_its_sessions_and_t
     assert "INVALID_TICKET" in bridge.validate(ticket).text
     assert not signed_in(browser)
     assert browser.sign_in("ext.ada", service=APP).status_code == 403
+
+
+def test_another_door_is_offered_only_where_there_is_one(tmp_path: Path) -> None:
+    sel = {"issuer": "sel", "cas_url": "http://127.0.0.1:1/cas"}
+    for name, upstreams in (("one", []), ("two", [sel])):
+        (tmp_path / name).mkdir()
+        with running_bridge(tmp_path / name, upstreams=upstreams) as bridge:
+            page = bridge.browser().get("/signin/local")
+            assert ("Choisir une autre porte" in page.text) is bool(upstreams)
