@@ -19,10 +19,12 @@ from lms_bridge.runtime import Runtime, build_runtime
 from lms_bridge.sync import guard, report, status
 from lms_bridge.sync.runs import AlreadyRunning, Orders, Report, run_site, tools_of
 from lms_bridge.sync.sites import NoServiceBehind
-from moodle_ws.errors import MoodleError
+from moodle_ws.errors import AccessDenied, MoodleError, TokenInvalid
 
 NOTHING, PENDING, STOPPED, PARTIAL, CONFIGURATION, UNREACHABLE = 0, 2, 3, 4, 5, 6
 WORST_FIRST = (CONFIGURATION, UNREACHABLE, STOPPED, PARTIAL, PENDING, NOTHING)
+SAY_EVERY_SECONDS = 10.0
+"""Between two lines of progress where there is no terminal."""
 
 site_option = click.option("--site", "site_name", help="Only this site of the settings. Default: all of them.")
 out_option = click.option(
@@ -152,7 +154,8 @@ def _run_one(
             tools = tools_of(runtime, name)
             result = run_site(tools, name, orders, out, progress=progress.update)
         except MoodleError as error:
-            return _failed(UNREACHABLE, name, f"Moodle could not be read, and nothing was written: {error}", as_json)
+            text = f"Moodle could not be read, and nothing was written: {error}. {_advice(error)}"
+            return _failed(_code_of(error), name, text, as_json)
         except AlreadyRunning as error:
             return _failed(STOPPED, name, str(error), as_json)
         except NoServiceBehind as error:
@@ -171,11 +174,20 @@ def exit_code(result: Report, *, dry: bool) -> int:
     stops = [stop for stop in result.stops if not (dry and isinstance(stop, guard.TooManyChanges))]
     if stops:
         return STOPPED
-    if result.outcome == "unreachable":
-        return UNREACHABLE
+    if result.failure is not None:
+        return _code_of(result.failure)
     if result.outcome == "partial":
         return PARTIAL
     return PENDING if dry and result.plan.size else NOTHING
+
+
+def _code_of(error: MoodleError) -> int:
+    """A Moodle that answers and refuses us is a matter of settings; waiting for it would help nobody."""
+    return CONFIGURATION if isinstance(error, TokenInvalid | AccessDenied) else UNREACHABLE
+
+
+def _advice(error: MoodleError) -> str:
+    return "Run `lms-bridge doctor`." if _code_of(error) == CONFIGURATION else "Run again: it goes on where it was."
 
 
 def _summary(result: Report, *, dry: bool) -> Sequence[str]:
@@ -194,8 +206,8 @@ def _summary(result: Report, *, dry: bool) -> Sequence[str]:
     if not dry and not result.stops:
         done = sum(result.done.values())
         lines.append(f"  {done} of {plan.size} changes made, {result.refused} refused by Moodle.")
-        if result.failure:
-            lines.append(f"  Moodle stopped answering: {result.failure}. Run again: it goes on where it was.")
+        if result.failure is not None:
+            lines.append(f"  Moodle went no further: {result.failure}. {_advice(result.failure)}")
     return lines
 
 
@@ -216,7 +228,7 @@ def _document(result: Report, page: Path, code: int) -> dict[str, Any]:
         "stops": [{"name": stop.name, "text": stop.text, "answer": stop.answer} for stop in result.stops],
         "done": {kind.value: count for kind, count in result.done.items()},
         "refused": result.refused,
-        "failure": result.failure,
+        "failure": str(result.failure or ""),
         "plan": str(plan.path),
         "report": str(page),
     }
@@ -229,7 +241,7 @@ def _failed(code: int, name: str, text: str, as_json: bool) -> tuple[int, dict[s
 
 
 class _Progress:
-    """A bar on a terminal, a line every ten seconds elsewhere."""
+    """A bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, site: str) -> None:
         self._site = site
@@ -248,7 +260,7 @@ class _Progress:
             filled = 30 * done // max(total, 1)
             bar = "#" * filled + "-" * (30 - filled)
             click.echo(f"\r\033[K{self._site}: {work} [{bar}] {done}/{total}", nl=False, err=True)
-        elif time.monotonic() - self._said >= 10:
+        elif time.monotonic() - self._said >= SAY_EVERY_SECONDS:
             self._said = time.monotonic()
             click.echo(f"{self._site}: {work} {done}/{total}", err=True)
 

@@ -33,9 +33,11 @@ from moodle_ws.client import MoodleClient
 from moodle_ws.uniqueness import strict_key
 from moodle_ws.users import LookupField, MoodleUser, same_email
 
-LEVELS = ("moodle id", "bridge key", "ID number", "user name", "e-mail address")
+LEVELS = (N_("moodle id"), N_("bridge key"), N_("ID number"), N_("user name"), N_("e-mail address"))
 CERTAIN = frozenset(LEVELS[:3])
 """What alone names one user: our own marks, or the university's number."""
+SAME = "same "
+"""What the reason of a take-over begins with; the levels that agree follow."""
 
 Candidates = Mapping[str, Sequence[MoodleUser]]
 Taken = Callable[[Sequence[int]], frozenset[int]]
@@ -221,7 +223,7 @@ def _take_over(subject: Subject, user: MoodleUser, site: Site, levels: Sequence[
     before: dict[str, Any] = {name: observed_value(user, name) for name in after}
     if user.suspended:
         before["suspended"] = True
-    reason = f"same {', '.join(levels)}"
+    reason = SAME + ", ".join(levels)
     return Action(Kind.ADOPT, facts.account_id, facts.username, facts.version, user.id, before, after, reason)
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from lms_bridge.i18n import N_
 from lms_bridge.settings.sections import Site, Threshold, Thresholds
@@ -21,11 +21,13 @@ from moodle_ws.users import MoodleUser
 FUNCTIONS = frozenset(
     {
         "core_webservice_get_site_info",
+        "core_user_get_users",
         "core_user_get_users_by_field",
         "core_user_create_users",
         "core_user_update_users",
     }
 )
+"""What a run calls. `core_user_get_users` is the second way by which the canary is looked for."""
 COHORT_FUNCTIONS = frozenset(
     {
         "core_cohort_create_cohorts",
@@ -35,105 +37,86 @@ COHORT_FUNCTIONS = frozenset(
         "core_cohort_delete_cohort_members",
     }
 )
+"""What it calls besides where the site has cohorts."""
 CANARY_FIELDS = ("username", "auth", "suspended", "confirmed", "firstname", "lastname", "email")
 """What must be visible of an ordinary user. The token's own user is always visible in full, and proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """One reason not to begin."""
+    """One reason not to begin. `message`, `title` and `answer` are messages to translate."""
 
-    text: str
+    message: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """What `message` names."""
     title: ClassVar[str] = ""
+    answer: ClassVar[str] = ""
+    """What an operator can do about it."""
 
     @property
     def name(self) -> str:
         return type(self).__name__
 
     @property
-    def answer(self) -> str:
-        """What an operator can do about it."""
-        return ""
+    def text(self) -> str:
+        """The message in English, for terminals, logs and programs."""
+        return self.message % self.values if self.values else self.message
 
 
 class WrongSite(Stop):
     """The site says it is another one."""
 
     title = N_("This is another Moodle")
-
-    @property
-    def answer(self) -> str:
-        return "set sites.url to the site's own address (wwwroot), or use the token of this site"
+    answer = N_("set sites.url to the site's own address (wwwroot), or use the token of this site")
 
 
 class FunctionsMissing(Stop):
     """The token's service lacks functions."""
 
     title = N_("The token may not do what is needed")
-
-    @property
-    def answer(self) -> str:
-        return "add them in Moodle: Site administration > Server > Web services > External services > Functions"
+    answer = N_("add them in Moodle: Site administration > Server > Web services > External services > Functions")
 
 
 class NoCanary(Stop):
     """There is nobody by whom it could be proved that the token sees what it should."""
 
     title = N_("Nothing proves what the token sees")
-
-    @property
-    def answer(self) -> str:
-        return "set sites.canary to the user name of an ordinary Moodle user that never changes"
+    answer = N_("set sites.canary to the user name of an ordinary Moodle user that never changes")
 
 
 class VisibilityLost(Stop):
     """The token does not see what it must see: absent would be taken for not existing."""
 
     title = N_("The token does not see what it must see")
-
-    @property
-    def answer(self) -> str:
-        return "run `lms-bridge doctor`: a capability, showuseridentity or hiddenuserfields changed in Moodle"
+    answer = N_("run `lms-bridge doctor`: a capability, showuseridentity or hiddenuserfields changed in Moodle")
 
 
 class SourceIncomplete(Stop):
     """Not every account was read."""
 
     title = N_("Not every account was read")
-
-    @property
-    def answer(self) -> str:
-        return "run again; if it stays so, check the database"
+    answer = N_("run again; if it stays so, check the database")
 
 
 class ForbiddenTargets(Stop):
     """An action is meant for the administrator, the guest, the token's own user, or a protected one."""
 
     title = N_("A change is meant for a protected user")
-
-    @property
-    def answer(self) -> str:
-        return "look at that account; `lms-bridge accounts look-again` forgets a wrong Moodle user"
+    answer = N_("look at that account; `lms-bridge accounts look-again` forgets a wrong Moodle user")
 
 
 class ReleaseChanged(Stop):
     """Moodle is not the release the last run met."""
 
     title = N_("Moodle has another release than before")
-
-    @property
-    def answer(self) -> str:
-        return "run `lms-bridge doctor`, then apply with --accept-release"
+    answer = N_("run `lms-bridge doctor`, then apply with --accept-release")
 
 
 class TooManyChanges(Stop):
     """More changes of a kind than the threshold allows."""
 
     title = N_("More changes than usual")
-
-    @property
-    def answer(self) -> str:
-        return "look at the plan; if it is right, apply with --checksum and the plan's checksum"
+    answer = N_("look at the plan; if it is right, apply with --checksum and the plan's checksum")
 
 
 LIFTED_BY_CHECKSUM = TooManyChanges
@@ -144,13 +127,15 @@ def check_site(info: SiteInfo, site: Site, *, known_release: str) -> list[Stop]:
     """What the site says of itself against what settings and the last run say."""
     stops: list[Stop] = []
     if info.siteurl.rstrip("/") != site.url.rstrip("/"):
-        stops.append(WrongSite(f"the site says it is {info.siteurl}, settings say {site.url}"))
+        seen = {"theirs": info.siteurl, "ours": site.url}
+        stops.append(WrongSite(N_("the site says it is %(theirs)s, settings say %(ours)s"), seen))
     needed = FUNCTIONS | COHORT_FUNCTIONS if site.cohorts else FUNCTIONS
     missing = info.missing_functions(needed)
     if missing:
-        stops.append(FunctionsMissing(f"the token may not call {', '.join(sorted(missing))}"))
+        stops.append(FunctionsMissing(N_("the token may not call %(names)s"), {"names": ", ".join(sorted(missing))}))
     if known_release and release_of(info) != known_release:
-        stops.append(ReleaseChanged(f"Moodle is {release_of(info)}, the last run met {known_release}"))
+        seen = {"now": release_of(info), "before": known_release}
+        stops.append(ReleaseChanged(N_("Moodle is %(now)s, the last run met %(before)s"), seen))
     return stops
 
 
@@ -162,23 +147,27 @@ def release_of(info: SiteInfo) -> str:
 def check_canary(name: str, seen: Mapping[str, Sequence[MoodleUser]], *, own_user: int) -> list[Stop]:
     """`seen` holds what look-ups of the canary by `username`, `id` and `email` returned."""
     found = seen.get("username", ())
+    not_found = N_("%(user)s was not found by %(field)s")
     if len(found) != 1:
-        return [VisibilityLost(f"{name} was not found by user name")]
+        return [VisibilityLost(not_found, {"user": name, "field": "username"})]
     canary = found[0]
     if canary.id == own_user:
-        return [NoCanary(f"{name} is the token's own user, which is always visible")]
-    hidden = [field for field in CANARY_FIELDS if getattr(canary, field) is None]
+        return [NoCanary(N_("%(user)s is the token's own user, which is always visible"), {"user": name})]
+    hidden = [column for column in CANARY_FIELDS if getattr(canary, column) is None]
     if hidden:
-        return [VisibilityLost(f"the token does not see {', '.join(hidden)} of {name}")]
-    for field in ("id", "email"):
-        if [user.id for user in seen.get(field, ())].count(canary.id) != 1:
-            return [VisibilityLost(f"{name} was not found by {field}")]
+        unseen = {"fields": ", ".join(hidden), "user": name}
+        return [VisibilityLost(N_("the token does not see %(fields)s of %(user)s"), unseen)]
+    for column in ("id", "email"):
+        if [user.id for user in seen.get(column, ())].count(canary.id) != 1:
+            return [VisibilityLost(not_found, {"user": name, "field": column})]
     return []
 
 
 def check_source(read: int, expected: int) -> list[Stop]:
     """A run rests on every account having been read."""
-    return [] if read == expected else [SourceIncomplete(f"{read} of {expected} accounts were read")]
+    if read == expected:
+        return []
+    return [SourceIncomplete(N_("%(read)d of %(expected)d accounts were read"), {"read": read, "expected": expected})]
 
 
 def check_targets(actions: Iterable[Action], site: Site, *, own_user: int) -> list[Stop]:
@@ -189,7 +178,7 @@ def check_targets(actions: Iterable[Action], site: Site, *, own_user: int) -> li
         for action in actions
         if action.moodle_id in PROTECTED_IDS or action.moodle_id == own_user or action.username in names
     ]
-    return [ForbiddenTargets("; ".join(wrong[:10]))] if wrong else []
+    return [ForbiddenTargets("%(actions)s", {"actions": "; ".join(wrong[:10])})] if wrong else []
 
 
 def check_counts(counts: Mapping[Kind, int], known: int, thresholds: Thresholds) -> list[Stop]:
@@ -198,8 +187,15 @@ def check_counts(counts: Mapping[Kind, int], known: int, thresholds: Thresholds)
     for kind, count in counts.items():
         limit = limit_of(getattr(thresholds, kind.value), known)
         if count > limit:
-            share = f"{count / known:.0%} of {known} known users" if known else "no user is known yet"
-            stops.append(TooManyChanges(f"{kind}: {count} changes ({share}), {limit} are allowed"))
+            values = {"kind": kind.value, "count": count, "known": known, "limit": limit}
+            if known:
+                message = N_(
+                    "%(kind)s: %(count)d changes (%(percent)d %% of %(known)d known users), %(limit)d are allowed"
+                )
+                values["percent"] = round(100 * count / known)
+            else:
+                message = N_("%(kind)s: %(count)d changes (no user is known yet), %(limit)d are allowed")
+            stops.append(TooManyChanges(message, values))
     return stops
 
 

@@ -14,9 +14,9 @@ from lms_bridge.i18n import N_
 from lms_bridge.rendering import outside_requests
 from lms_bridge.settings import Settings
 from lms_bridge.sync.actions import Action, Kind
+from lms_bridge.sync.adopt import SAME
 from lms_bridge.sync.desired import CUSTOM
 from lms_bridge.sync.runs import Report
-from lms_bridge.web.obstacles import title_of
 from lms_bridge.web.theme import theme
 
 SHOWN = 500
@@ -31,6 +31,18 @@ TITLES = {
     Kind.JOIN: N_("People to add to cohorts"),
     Kind.LEAVE: N_("People to take out of cohorts"),
 }
+
+CLOSED_FOR = {
+    Obstacle.ERASED: N_("the account was erased here"),
+    Obstacle.SUSPENDED: N_("the account is suspended here"),
+    Obstacle.RIGHTS_ENDED: N_("the rights have ended"),
+    Obstacle.PROFILE_NOT_ALLOWED: N_("the profile may not enter"),
+    Obstacle.NOT_ACTIVATED: N_("the account is not activated"),
+    Obstacle.NO_ADDRESS: N_("no e-mail address is known"),
+    Obstacle.ADDRESS_UNCONFIRMED: N_("the e-mail address is not confirmed"),
+    Obstacle.CHARTER_NOT_ACCEPTED: N_("the charter is not accepted"),
+}
+"""Why somebody is shut out, for an operator: the pages say the same to the person."""
 
 
 def write_html(report: Report, settings: Settings, at: Any, *, locale: str) -> Path:
@@ -52,10 +64,21 @@ def write_html(report: Report, settings: Settings, at: Any, *, locale: str) -> P
                 plan=plan,
                 site=settings.site(plan.site),
                 moment=i18n.format_deadline(at, settings.zone, locale),
-                stops=[(i18n.gettext(stop.title), stop.text, stop.answer) for stop in report.stops],
+                stops=[
+                    {
+                        "title": i18n.gettext(stop.title),
+                        "text": i18n.gettext(stop.message, **stop.values),
+                        "answer": i18n.gettext(stop.answer),
+                    }
+                    for stop in report.stops
+                ],
                 groups=list(_groups(report)),
                 conflicts=[
-                    {"account": found, "problem": i18n.gettext(found.problem)}
+                    {
+                        "account": found,
+                        "field": found.field.removeprefix(CUSTOM),
+                        "problem": i18n.gettext(found.problem),
+                    }
                     for found in islice(plan.found_conflicts(), SHOWN)
                 ],
                 shown=SHOWN,
@@ -73,7 +96,9 @@ def _groups(report: Report) -> Iterator[dict[str, Any]]:
         count = report.plan.counts.get(kind, 0)
         if count:
             rows = [_row(action) for action in islice(report.plan.actions(kind), SHOWN)]
-            yield {"title": i18n.gettext(TITLES[kind]), "count": count, "rows": rows, "kind": kind.value}
+            changes = any(row["changes"] or row["cohort"] for row in rows)
+            title = i18n.gettext(TITLES[kind])
+            yield {"title": title, "count": count, "rows": rows, "kind": kind.value, "changes": changes}
 
 
 def _row(action: Action) -> dict[str, Any]:
@@ -94,5 +119,8 @@ def _row(action: Action) -> dict[str, Any]:
 def reason(text: str) -> str:
     """Why an action is planned, in the reader's language; for a closing it is the gate's obstacle."""
     if text in set(Obstacle):
-        return title_of(Obstacle(text))
+        return i18n.gettext(CLOSED_FOR.get(Obstacle(text), text))
+    if text.startswith(SAME):
+        levels = text.removeprefix(SAME).split(", ")
+        return i18n.gettext("same %(what)s", what=", ".join(i18n.gettext(level) for level in levels))
     return i18n.gettext(text) if text else ""

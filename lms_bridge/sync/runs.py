@@ -23,6 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from external_accounts import audit
 from external_accounts.database import Database
 from lms_bridge.gate import Policy
+from lms_bridge.i18n import N_
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import Mirror, SiteState, SyncRun
 from lms_bridge.settings.sections import Site
@@ -112,7 +113,8 @@ class Report:
     """`planned`, `nothing`, `done`, `partial`, `stopped`, `unreachable`."""
     done: Mapping[Kind, int] = field(default_factory=dict)
     refused: int = 0
-    failure: str = ""
+    failure: MoodleError | None = None
+    """What ended the writing before its time; a run again goes on from there."""
 
 
 def run_site(
@@ -167,7 +169,7 @@ class _Run:
         report: Report | None = None
         try:
             report = self._write(run_id)
-            outcome, problem = report.outcome, report.failure or "; ".join(stop.text for stop in report.stops)
+            outcome, problem = report.outcome, str(report.failure or "; ".join(stop.text for stop in report.stops))
         except MoodleError as error:
             outcome, problem = "unreachable", str(error)
             note_trouble(self._database, self._site.name, str(error), now=self._tools.clock())
@@ -191,7 +193,7 @@ class _Run:
         turns = Turns.at_once(self._site.parallel_calls)
         writer = Writer(self._database, self._client, self._site, ids, self._tools.clock, run_id, turns)
         done, refused, failure = self._apply(writer, plan)
-        if failure:
+        if failure is not None:
             return Report(plan, outcome="unreachable", done=done, refused=refused, failure=failure)
         note_success(self._database, self._site.name)
         return Report(plan, outcome="partial" if refused else "done", done=done, refused=refused)
@@ -261,7 +263,7 @@ class _Run:
         """Prove that the token sees an ordinary user, whichever way it is looked for."""
         names = [self._site.canary] if self._site.canary else self._mirrored_names()
         if not names:
-            return [guard.NoCanary("nobody is known by whom it could be proved what the token sees")]
+            return [guard.NoCanary(N_("nobody is known by whom it could be proved what the token sees"))]
         stops: list[Stop] = []
         for name in names:
             stops = guard.check_canary(name, self._look_for(name), own_user=own_user)
@@ -388,21 +390,21 @@ class _Run:
         with self._database.begin() as session:
             session.execute(update(SiteState).where(SiteState.site == self._site.name).values(cohort_ids=dict(ids)))
 
-    def _apply(self, writer: Writer, plan: Plan) -> tuple[Counter[Kind], int, str]:
+    def _apply(self, writer: Writer, plan: Plan) -> tuple[Counter[Kind], int, MoodleError | None]:
         """All actions, kind after kind: nothing is opened before everything that closes is closed (I6)."""
         done: Counter[Kind] = Counter()
         refused = finished = 0
-        failure = ""
+        failure: MoodleError | None = None
         for kind in Kind:
             for batch, outcomes in self._in_parallel(writer, _batches(plan.actions(kind))):
                 if isinstance(outcomes, MoodleError):
-                    failure = str(outcomes)
+                    failure = outcomes
                     continue
                 done[kind] += sum(outcome.done for outcome in outcomes)
                 refused += sum(outcome.state == journal.REFUSED for outcome in outcomes)
                 finished += len(batch)
                 self._progress("write", finished, plan.size)
-            if failure:
+            if failure is not None:
                 break
         return done, refused, failure
 
