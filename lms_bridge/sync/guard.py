@@ -129,14 +129,18 @@ def check_site(info: SiteInfo, site: Site, *, known_release: str) -> list[Stop]:
     if info.siteurl.rstrip("/") != site.url.rstrip("/"):
         seen = {"theirs": info.siteurl, "ours": site.url}
         stops.append(WrongSite(N_("the site says it is %(theirs)s, settings say %(ours)s"), seen))
-    needed = FUNCTIONS | COHORT_FUNCTIONS if site.cohorts else FUNCTIONS
-    missing = info.missing_functions(needed)
+    missing = info.missing_functions(needed_functions(site))
     if missing:
         stops.append(FunctionsMissing(N_("the token may not call %(names)s"), {"names": ", ".join(sorted(missing))}))
     if known_release and release_of(info) != known_release:
         seen = {"now": release_of(info), "before": known_release}
         stops.append(ReleaseChanged(N_("Moodle is %(now)s, the last run met %(before)s"), seen))
     return stops
+
+
+def needed_functions(site: Site) -> frozenset[str]:
+    """The functions without which no run over the site begins."""
+    return FUNCTIONS | COHORT_FUNCTIONS if site.cohorts else FUNCTIONS
 
 
 def release_of(info: SiteInfo) -> str:

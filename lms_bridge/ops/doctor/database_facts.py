@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from external_accounts.database import Database
 from external_accounts.schema import Account, Address, OutboxMail, Proof, ThrottleBucket
 from lms_bridge import migrations
 from lms_bridge.schema import Mirror, SsoSession, Ticket
+from lms_bridge.sync import status as sync_status
+from lms_bridge.sync.status import SiteStatus
 
 PATIENCE_SECONDS = 5.0
 SAMPLE = 50
@@ -54,6 +56,8 @@ class SiteRows:
     """When a user whom the bridge created was last seen in step: creating and updating worked before that."""
     shared_addresses: Sequence[str] = ()
     """Confirmed addresses (masked) that two accounts with a user on this site share."""
+    status: SiteStatus | None = None
+    """Where the site stands, as `sync status` says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ def _read(database: Database, site_names: Sequence[str], current_key: str, now: 
     }
     if version != newest:
         return DatabaseFacts(**facts)  # type: ignore[arg-type]
+    status = {name: sync_status.of_site(database, name, now=now) for name in site_names}
     with database.read() as session:
         return DatabaseFacts(
             **facts,  # type: ignore[arg-type]
@@ -132,7 +137,7 @@ def _read(database: Database, site_names: Sequence[str], current_key: str, now: 
             mails=_mails(session, now),
             logouts=_logouts(session, now),
             sessions=_sessions(session, now),
-            sites={name: _site_rows(session, name) for name in site_names},
+            sites={name: replace(_site_rows(session, name), status=status[name]) for name in site_names},
             keys=_key_use(session, current_key, now),
         )
 

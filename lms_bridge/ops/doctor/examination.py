@@ -14,6 +14,7 @@ from lms_bridge.i18n import gettext as _
 from lms_bridge.ops import identification
 from lms_bridge.ops.doctor import (
     database_checks,
+    in_step_checks,
     people_checks,
     public_checks,
     rights_checks,
@@ -88,6 +89,9 @@ def _judge(
     registry = ServiceRegistry(settings.services, site_urls={site.name: site.url for site in settings.sites})
     for site in sites:
         yield from _judge_site(site, found.get(f"site:{site.name}"), registry, settings.public_url, now)
+        rows = database.sites.get(site.name, SiteRows())
+        if rows.status is not None:
+            yield from in_step_checks.check(rows.status, now)
 
 
 def _judge_site(

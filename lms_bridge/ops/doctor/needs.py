@@ -1,29 +1,9 @@
-"""What the bridge needs of a Moodle: functions, capabilities, versions. The guide's tables say the same."""
+"""What the doctor knows of Moodle's functions and versions. The functions the bridge calls are the guard's list
+(`lms_bridge/sync/guard.py`), so that doctor and run never disagree; the guide's tables say the same."""
 
 from __future__ import annotations
 
-FUNCTIONS = frozenset(
-    {
-        "core_webservice_get_site_info",
-        "core_user_get_users_by_field",
-        "core_user_create_users",
-        "core_user_update_users",
-    }
-)
-
 COHORTS_READ = "core_cohort_search_cohorts"
-
-COHORT_FUNCTIONS = frozenset(
-    {
-        COHORTS_READ,
-        "core_cohort_get_cohorts",
-        "core_cohort_create_cohorts",
-        "core_cohort_get_cohort_members",
-        "core_cohort_add_cohort_members",
-        "core_cohort_delete_cohort_members",
-    }
-)
-"""Needed only where the bridge keeps cohorts."""
 
 NEVER_FUNCTIONS = frozenset(
     {

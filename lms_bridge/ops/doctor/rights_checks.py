@@ -143,13 +143,14 @@ def writing(facts: SiteFacts, now: datetime) -> Iterator[Finding]:
 
 
 def cohorts(facts: SiteFacts) -> Iterator[Finding]:
-    """Only where the functions are offered."""
+    """Only where the functions are offered: the line about them says when they are missing."""
     outcome = facts.cohorts
     if outcome is None:
         return
     subject = _subject(facts, "moodle/cohort:view")
     if isinstance(outcome, MissingCapability):
-        yield subject.warning(_("cohorts cannot be listed"), _("Allow it if the bridge is to keep cohorts."))
+        seen, fix = _("cohorts cannot be listed"), _("Allow it if the bridge is to keep cohorts.")
+        yield subject.problem(seen, fix) if facts.site.cohorts else subject.warning(seen, fix)
     elif isinstance(outcome, MoodleError):
         yield subject.warning(foreign(str(outcome)), _("Look at the Moodle server's log."))
     else:

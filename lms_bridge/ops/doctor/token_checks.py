@@ -8,6 +8,7 @@ from lms_bridge.i18n import gettext as _
 from lms_bridge.ops.doctor import needs, places
 from lms_bridge.ops.doctor.findings import Finding, Subject, foreign
 from lms_bridge.ops.doctor.site_facts import BY_FIELD, SITE_INFO, SiteFacts
+from lms_bridge.sync import guard
 from moodle_ws.errors import (
     AccessDenied,
     MoodleError,
@@ -68,12 +69,12 @@ def functions(facts: SiteFacts, info: SiteInfo) -> Finding:
     subject = Subject(
         facts.area, "functions", _("The functions the bridge calls are in the service"), _(places.SERVICES)
     )
-    missing = info.missing_functions(needs.FUNCTIONS)
+    missing = info.missing_functions(guard.FUNCTIONS)
     if missing:
         return subject.problem(
             _("missing: %(names)s", names=_listed(missing)), _("Add them to the service (link “Functions”).")
         )
-    return subject.ok(_listed(needs.FUNCTIONS))
+    return subject.ok(_listed(guard.FUNCTIONS))
 
 
 def more_than_needed(facts: SiteFacts, info: SiteInfo) -> Finding:
@@ -93,20 +94,25 @@ def more_than_needed(facts: SiteFacts, info: SiteInfo) -> Finding:
 
 
 def cohort_functions(facts: SiteFacts, info: SiteInfo) -> Iterator[Finding]:
-    """Said only where somebody began to offer them: without cohorts none is needed."""
-    missing = info.missing_functions(needs.COHORT_FUNCTIONS)
-    if missing == needs.COHORT_FUNCTIONS:
+    """Needed where settings name cohorts; elsewhere said only if somebody began to offer them."""
+    missing = info.missing_functions(guard.COHORT_FUNCTIONS)
+    if missing == guard.COHORT_FUNCTIONS and not facts.site.cohorts:
         return
     subject = Subject(
         facts.area, "cohort_functions", _("The functions for cohorts are in the service"), _(places.SERVICES)
     )
-    if missing:
+    if missing and facts.site.cohorts:
+        yield subject.problem(
+            _("missing: %(names)s", names=_listed(missing)),
+            _("Add them: settings name cohorts of this site, and without these functions no run begins."),
+        )
+    elif missing:
         yield subject.warning(
             _("missing: %(names)s", names=_listed(missing)),
             _("Add them if the bridge is to keep cohorts; otherwise take the others out."),
         )
     else:
-        yield subject.ok(_listed(needs.COHORT_FUNCTIONS))
+        yield subject.ok(_listed(guard.COHORT_FUNCTIONS))
 
 
 def service_user(facts: SiteFacts, info: SiteInfo) -> Finding:
@@ -152,7 +158,10 @@ def canary(facts: SiteFacts, info: SiteInfo) -> Finding:
     if not name:
         if people.person is not None and not people.is_sample:
             return subject.warning(_("none is set; a user known to the bridge stood in"), choose)
-        return subject.warning(_("none is set, and the bridge knows nobody on this site yet"), choose)
+        return subject.problem(
+            _("none is set, and the bridge knows nobody on this site yet: no run over the whole site will begin"),
+            choose,
+        )
     if name == info.username:
         return subject.problem(_("it is the service user itself, who sees itself whatever its rights"), choose)
     if people.error is not None:

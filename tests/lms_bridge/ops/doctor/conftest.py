@@ -149,6 +149,7 @@ def clinic(tmp_path: Path) -> Iterator[Clinic]:
         with running_world(
             tmp_path,
             bridge_changes={"secret_keys": [KEY], "mail": mail, "clock": RunningClock()},
+            site_changes={"canary": CANARY},
             token="s3cr3t-of-the-service",
         ) as world:
             site = world.moodle.site
@@ -175,7 +176,8 @@ def clinic(tmp_path: Path) -> Iterator[Clinic]:
             clinic = Clinic(world, settings, file)
             # As the guide says: the functions it names and no other.
             clinic.token.functions = (
-                "core_webservice_get_site_info", "core_user_get_users_by_field", "core_user_create_users",
+                "core_webservice_get_site_info", "core_user_get_users", "core_user_get_users_by_field",
+                "core_user_create_users",
                 "core_user_update_users",
             )  # fmt: skip
             yield clinic

@@ -13,6 +13,7 @@ import pytest
 
 from moodle_ws.simulator import SimulatedMoodle, SimulatorOptions
 from tests.lms_bridge.ops.doctor.conftest import KEY, Clinic
+from tests.lms_bridge.sync.site_runs import run
 from tests.peers.broken_servers import answering, broken_server
 from tests.running_demo import running_demo
 
@@ -20,6 +21,7 @@ KEYS = ["area", "check", "verdict", "seen", "where", "fix"]
 
 
 def test_when_all_is_well_nothing_is_wrong(clinic: Clinic) -> None:
+    run(clinic.world)
     report = clinic.examine()
     assert (report.exit_code, report.problems()) == (0, [])
     # How fast it answers depends on who else is at work on this machine.

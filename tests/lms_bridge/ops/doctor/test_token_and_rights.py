@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from lms_bridge.ops.doctor import token_checks
+from lms_bridge.sync import guard
 from moodle_ws.simulator.flavours import Database, Version
 from tests.lms_bridge.ops.doctor.conftest import CANARY, SITE_INFO, Clinic, healthy_site
 
@@ -15,13 +16,6 @@ VIEW_ALL = "moodle/user:viewalldetails"
 IDENTITY = "moodle/site:viewuseridentity"
 NAMES = "moodle/site:viewfullnames"
 HIDDEN = "moodle/user:viewhiddendetails"
-COHORTS = tuple(
-    f"core_cohort_{name}"
-    for name in (
-        "search_cohorts", "get_cohorts", "create_cohorts", "get_cohort_members", "add_cohort_members",
-        "delete_cohort_members",
-    )
-)  # fmt: skip
 
 
 def test_a_token_that_moodle_does_not_know_is_a_problem(clinic: Clinic) -> None:
@@ -88,7 +82,10 @@ def test_what_site_information_hides_is_seen_by_a_call_that_validates_a_context(
 def test_missing_functions_are_named(clinic: Clinic) -> None:
     clinic.token.functions = ("core_webservice_get_site_info", "core_user_get_users_by_field")
     line = clinic.examine().line("functions")
-    assert (line["verdict"], line["seen"]) == ("problem", "missing: core_user_create_users, core_user_update_users")
+    assert (line["verdict"], line["seen"]) == (
+        "problem",
+        "missing: core_user_create_users, core_user_get_users, core_user_update_users",
+    )
 
 
 def test_without_the_look_up_function_the_service_users_state_is_unseen(clinic: Clinic) -> None:
@@ -112,8 +109,19 @@ def test_half_of_the_cohort_functions_is_worth_a_word_and_none_is_not(clinic: Cl
     assert clinic.examine().verdict("cohort_functions") == "warning"
 
 
+def test_what_a_run_calls_must_be_there_where_the_site_has_cohorts(clinic: Clinic) -> None:
+    clinic.site["cohorts"] = [{"idnumber": "learners", "name": "Learners"}]
+    line = clinic.examine().line("cohort_functions")
+    assert line["verdict"] == "problem"
+    assert line["seen"] == "missing: " + ", ".join(sorted(guard.COHORT_FUNCTIONS))
+    clinic.token.functions = tuple(guard.FUNCTIONS | guard.COHORT_FUNCTIONS)
+    assert clinic.examine().verdict("cohort_functions") == "ok"
+    clinic.without("moodle/cohort:view", "moodle/cohort:manage")
+    assert clinic.examine().verdict("moodle/cohort:view") == "problem"
+
+
 def test_cohorts_that_cannot_be_listed_are_noticed(clinic: Clinic) -> None:
-    clinic.token.functions = (*(clinic.token.functions or ()), *COHORTS)
+    clinic.token.functions = (*(clinic.token.functions or ()), *guard.COHORT_FUNCTIONS)
     assert clinic.examine().verdict("moodle/cohort:view") == "ok"
     clinic.without("moodle/cohort:view", "moodle/cohort:manage")
     report = clinic.examine()
@@ -149,7 +157,7 @@ def test_without_a_canary_somebody_known_to_the_bridge_stands_in(clinic: Clinic)
 def test_without_anybody_known_the_rights_are_seen_on_whoever_is_there(clinic: Clinic) -> None:
     del clinic.site["canary"]
     report = clinic.examine()
-    assert report.verdict("canary") == "warning"
+    assert report.verdict("canary") == "problem", "no run over the whole site would begin"
     assert report.verdict(VIEW) == "ok"
 
 
