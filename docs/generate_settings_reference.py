@@ -37,23 +37,31 @@ A complete example is in the guide [Installer](../guides/installer.md#le-fichier
 """
 
 
+_THRESHOLD = "Thresholds of a guard"
+
+
 def page() -> str:
     parts = [INTRODUCTION]
     parts.append(_section("Top level", "These stand first in the file, before any `[section]`.", Settings, top=True))
-    parts += _sections(Settings, "")
+    parts += _sections(Settings, "", set())
     return "\n".join(parts)
 
 
-def _sections(model: type[BaseModel], prefix: str) -> list[str]:
+def _sections(model: type[BaseModel], prefix: str, seen: set[str]) -> list[str]:
     parts = []
     for name, field in model.model_fields.items():
         section = _model_in(field.annotation)
-        if section is None or section is Threshold:  # small enough to stand in its line
+        if section is None:
+            continue
+        if section is Threshold:  # the same small table in many places: shown once
+            if _THRESHOLD not in seen:
+                seen.add(_THRESHOLD)
+                parts.append(_section(_THRESHOLD, " ".join((section.__doc__ or "").split()), section))
             continue
         path = f"{prefix}{name}"
         title = f"`[[{path}]]`" if _is_list(field.annotation) else f"`[{path}]`"
         parts.append(_section(title, " ".join((section.__doc__ or "").split()), section))
-        parts += _sections(section, f"{path}.")
+        parts += _sections(section, f"{path}.", seen)
     return parts
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from lms_bridge.jobs.runner import Runner
 from sqlalchemy import event, text
 
 from benchmarks.sync.bridge import SITE, Bridge, filled_bridge
@@ -16,7 +17,6 @@ from benchmarks.sync.people import Figure
 from benchmarks.sync.table import Table
 from external_accounts.database import Database
 from lms_bridge.jobs import functions
-from lms_bridge.jobs.runner import Runner
 from lms_bridge.sync.sites import policy_behind
 from lms_bridge.sync.step import bring_into_step
 

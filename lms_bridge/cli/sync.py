@@ -187,7 +187,11 @@ def _code_of(error: MoodleError) -> int:
 
 
 def _advice(error: MoodleError) -> str:
-    return "Run `lms-bridge doctor`." if _code_of(error) == CONFIGURATION else "Run again when it answers: it goes on where it was."
+    return (
+        "Run `lms-bridge doctor`."
+        if _code_of(error) == CONFIGURATION
+        else "Run again when it answers: it goes on where it was."
+    )
 
 
 def _summary(result: Report, *, dry: bool) -> Sequence[str]:

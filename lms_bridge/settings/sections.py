@@ -365,11 +365,19 @@ class GuardOverride(Thresholds):
 class Guard(Thresholds):
     """What stops a run before its first write."""
 
-    overrides: tuple[GuardOverride, ...] = Field((), description="Other thresholds for some days. The first fits.")
+    overrides: tuple[GuardOverride, ...] = Field(
+        (), description="Other thresholds for some days; the first that fits counts, and what it does not name stays."
+    )
 
     def on(self, day: date) -> Thresholds:
-        """The thresholds of a day."""
-        return next((one for one in self.overrides if one.first_day <= day <= one.last_day), self)
+        """The thresholds of a day. What an override does not name stays as it is on other days."""
+        for override in self.overrides:
+            if override.first_day <= day <= override.last_day:
+                named = {
+                    kind: getattr(override, kind) for kind in Thresholds.model_fields.keys() & override.model_fields_set
+                }
+                return Thresholds(**{kind: getattr(self, kind) for kind in Thresholds.model_fields} | named)
+        return self
 
 
 class Site(Section):

@@ -80,6 +80,7 @@ def test_a_dated_override_widens_the_threshold_for_its_days_only(tmp_path: Path)
     first, last = values.overrides[0].first_day, values.overrides[0].last_day
     assert values.on(first).close.percent == values.on(last).close.percent == 100
     assert values.on(first - timedelta(days=1)).close.percent == values.on(last + timedelta(days=1)).close.percent == 10
+    assert values.on(first).refresh == values.refresh, "what it does not name stays"
 
 
 @given(known=st.integers(0, 10**6), percent=st.floats(0, 100), floor=st.integers(0, 1000), extra=st.integers(1, 50))
