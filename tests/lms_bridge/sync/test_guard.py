@@ -109,7 +109,7 @@ def lose(right: str) -> Callable[[World], None]:
 
 def drop_function(world: World) -> None:
     token = world.moodle.site.tokens[world.moodle.site.options.token]
-    token.functions = ("core_webservice_get_site_info", "core_user_get_users", "core_user_get_users_by_field")
+    token.functions = ("core_webservice_get_site_info", "core_user_get_users_by_field")
 
 
 def upgrade_moodle(world: World) -> None:
@@ -151,6 +151,16 @@ def test_i9_what_cannot_be_trusted_stops_the_run_before_its_first_write(
     checksum = report.plan.checksum
     report, writes = writes_of(site, lambda: run(site, checksum=checksum))
     assert (report.outcome, writes) == ("stopped", 0), "a checksum is no answer to this"
+
+
+def test_the_functions_of_the_guide_are_all_a_run_needs(tmp_path: Path) -> None:
+    with site_world(tmp_path) as world:
+        token = world.moodle.site.tokens[world.moodle.site.options.token]
+        token.functions = tuple(sorted(guard.FUNCTIONS))
+        assert run(world).outcome == "done"
+        world.suspend("ext.ada")
+        assert run(world).outcome == "done"
+        assert run(world, write=False, adopt=True).outcome == "nothing"
 
 
 def test_a_new_release_is_accepted_once_and_then_known(site: World) -> None:
