@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moodle_ws import BadRequest, Cohort, Membership, NewCohort, NotFound, UserUpdate
+from moodle_ws import BadRow, Cohort, Membership, NewCohort, RowStatus, UserUpdate
 from tests.live.moodle_under_test import MoodleUnderTest
 
 FUNCTIONS = (
@@ -38,18 +38,18 @@ def test_cohorts_are_found_by_id_and_by_a_part_of_their_key(moodle: MoodleUnderT
     assert {cohort.id for cohort in moodle.client.search_cohorts(moodle.prefix)} == {cohort.id for cohort in cohorts}
 
 
-def test_a_taken_cohort_key_creates_none_of_its_batch(moodle: MoodleUnderTest, cohort: Cohort) -> None:
-    new = NewCohort(name="New", idnumber=moodle.name("new"))
-    with pytest.raises(BadRequest):
-        moodle.client.create_cohorts([new, NewCohort(name="Taken", idnumber=moodle.name("c1"))])
-    assert moodle.client.search_cohorts(moodle.name("new")) == []
+def test_a_taken_cohort_key_is_found_among_its_batch(moodle: MoodleUnderTest, cohort: Cohort) -> None:
+    keys = [moodle.name("new"), moodle.name("c1"), moodle.name("newer")]
+    outcomes = moodle.client.create_cohorts_each([NewCohort(name="Test", idnumber=key) for key in keys])
+    assert [isinstance(outcome, BadRow) for outcome in outcomes] == [False, True, False]
+    assert [found.idnumber for found in moodle.client.search_cohorts(moodle.name("new"))] == [keys[0], keys[2]]
 
 
 def test_members_come_and_go_and_both_may_be_repeated(moodle: MoodleUnderTest, cohort: Cohort) -> None:
     ids = [moodle.create(number) for number in (1, 2)]
     rows = [Membership(cohort.id, number) for number in ids]
     for _ in range(2):
-        assert all(outcome.member for outcome in moodle.client.add_cohort_members(rows))
+        assert all(outcome.applied for outcome in moodle.client.add_cohort_members(rows))
         assert moodle.client.cohort_members([cohort.id]) == {cohort.id: frozenset(ids)}
     for _ in range(2):
         moodle.client.remove_cohort_members(rows[:1])
@@ -61,16 +61,16 @@ def test_one_unknown_person_does_not_keep_the_others_out(moodle: MoodleUnderTest
     rows = [Membership(cohort.id, number) for number in ids]
     rows.insert(3, Membership(cohort.id, 2_000_000_000))
     outcomes = moodle.client.add_cohort_members(rows)
-    assert [outcome.member for outcome in outcomes] == [row.userid != 2_000_000_000 for row in rows]
+    assert [outcome.applied for outcome in outcomes] == [row.userid != 2_000_000_000 for row in rows]
     assert outcomes[3].code == "2"
     assert moodle.client.cohort_members([cohort.id]) == {cohort.id: frozenset(ids)}
 
 
-def test_what_does_not_exist_is_named_so(moodle: MoodleUnderTest, cohort: Cohort) -> None:
-    with pytest.raises(NotFound):
-        moodle.client.cohort_members([cohort.id, 2_000_000_000])
-    with pytest.raises(NotFound):
-        moodle.client.remove_cohort_members([Membership(cohort.id, 2_000_000_000)])
+def test_what_does_not_exist_is_absent_or_refused(moodle: MoodleUnderTest, cohort: Cohort) -> None:
+    unknown = 2_000_000_000
+    assert moodle.client.cohort_members([cohort.id, unknown]) == {cohort.id: frozenset()}
+    [outcome] = moodle.client.remove_cohort_members([Membership(cohort.id, unknown)])
+    assert (outcome.status, outcome.code) == (RowStatus.REFUSED, "invaliduser")
 
 
 def test_suspension_keeps_the_membership(moodle: MoodleUnderTest, cohort: Cohort) -> None:

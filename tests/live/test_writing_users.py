@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moodle_ws import BadRow, Created, DatabaseRefused, NewUser, UpdateStatus, UserUpdate
+from moodle_ws import BadRow, Created, DatabaseRefused, NewUser, RowStatus, UserUpdate
 from tests.live.moodle_under_test import MoodleUnderTest
 
 
@@ -149,7 +149,7 @@ def test_the_guest_is_left_alone(moodle: MoodleUnderTest) -> None:
     if not found:
         moodle.cannot("the token does not see the guest")
     (outcome,) = moodle.client.update_users([UserUpdate(id=found[0].id, lastname="Test")])
-    assert (outcome.status, outcome.code) == (UpdateStatus.REFUSED, "usernotupdatedguest")
+    assert (outcome.status, outcome.code) == (RowStatus.REFUSED, "usernotupdatedguest")
 
 
 def test_a_row_of_the_wrong_shape_refuses_only_itself(moodle: MoodleUnderTest) -> None:
@@ -169,7 +169,7 @@ def test_a_weak_password_leaves_the_batch_unknown_although_the_others_are_writte
     )
     if all(outcome.applied for outcome in outcomes):
         moodle.cannot("the site has no password policy")
-    assert {outcome.status for outcome in outcomes} == {UpdateStatus.UNKNOWN}
+    assert {outcome.status for outcome in outcomes} == {RowStatus.UNKNOWN}
     assert [moodle.user(number).suspended for number in (one, two, three)] == [True, False, True]
 
 
