@@ -110,16 +110,21 @@ class Bridged:
         return browser.submit(identifier=self.username, password=PASSWORD)
 
 
+def connection(moodle: MoodleUnderTest, **site: Any) -> dict[str, Any]:
+    """The settings by which a bridge keeps the Moodle in step; `site` adds to the site's own."""
+    service = {
+        "name": SITE, "label": {"fr": "UPdago", "en": "UPdago"}, "url": f"{moodle.url}/login/index.php", "site": SITE,
+    }  # fmt: skip
+    ours = {"name": SITE, "url": moodle.url, "token": moodle.client._token, "auth": moodle.auth, "read_timeout": 30}
+    return {"services": [service], "sites": [ours | site]}
+
+
 @contextmanager
 def bridged(
     moodle: MoodleUnderTest, folder: Path, *, public_url: str = "", port: int = 0, **settings: Any
 ) -> Iterator[Bridged]:
     """Starts the bridge. `public_url` is given where something stands before it, for which it listens on `port`."""
-    service = {
-        "name": SITE, "label": {"fr": "UPdago", "en": "UPdago"}, "url": f"{moodle.url}/login/index.php", "site": SITE,
-    }  # fmt: skip
-    site = {"name": SITE, "url": moodle.url, "token": moodle.client._token, "auth": moodle.auth, "read_timeout": 30}
-    changes: dict[str, Any] = {"services": [service], "sites": [site], **settings}
+    changes: dict[str, Any] = {**connection(moodle), **settings}
     if public_url:
         changes["public_url"] = public_url
     with running_bridge(folder, port=port, **changes) as bridge:

@@ -50,18 +50,32 @@ class RememberingClient(MoodleClient):
         super().__init__(url, token, **options)
         self.usernames: set[str] = set()
         self.ids: set[int] = set()
+        self.written: set[int] = set()
+        """Users that this client was told to change, to put into a cohort or to take out of one."""
         self.cohort_ids: set[int] = set()
 
     def call(self, function: str, parameters: Mapping[str, Any] | None = None, *, read: bool) -> Any:
         rows: list[Mapping[str, Any]] = (parameters or {}).get("users", [])
         if function in {"core_user_create_users", "core_user_update_users"}:
             self.usernames |= {row["username"] for row in rows if row.get("username")}
+        self.written |= {int(number) for number in _targets(function, parameters or {})}
         answer = super().call(function, parameters, read=read)
         if function == "core_user_create_users":
             self.ids |= {int(row["id"]) for row in answer}
         if function == "core_cohort_create_cohorts":
             self.cohort_ids |= {int(row["id"]) for row in answer}
         return answer
+
+
+def _targets(function: str, parameters: Mapping[str, Any]) -> list[Any]:
+    match function:
+        case "core_user_update_users":
+            return [row["id"] for row in parameters["users"]]
+        case "core_cohort_add_cohort_members":
+            return [row["usertype"]["value"] for row in parameters["members"]]
+        case "core_cohort_delete_cohort_members":
+            return [row["userid"] for row in parameters["members"]]
+    return []
 
 
 @dataclass
@@ -113,6 +127,11 @@ class MoodleUnderTest:
         for function in functions:
             if not _offered(self.client, function):
                 self.cannot(f"the token's service does not offer {function}")
+
+    @property
+    def deletes(self) -> bool:
+        """Whether users may be deleted; else they are put out of the way at the end."""
+        return _offered(self.client, "core_user_delete_users")
 
     def cannot(self, reason: str) -> NoReturn:
         """Skips on a real site that is set up in another way; the simulator has no excuse."""

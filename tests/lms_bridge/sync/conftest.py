@@ -20,8 +20,36 @@ from tests.bridge_under_test import SERVICES, BridgeUnderTest, Browser, running_
 WRITES = ("core_user_create_users", "core_user_update_users", "core_user_delete_users")
 
 
+class People:
+    """What operators and time do to the accounts of a bridge."""
+
+    bridge: BridgeUnderTest
+    folder: Path
+    """For what a test leaves behind."""
+
+    def suspend(self, username: str = "ext.ada", until: datetime | None = None) -> None:
+        self.change(username, lambda session, account: suspend(
+            session, account, reason="test", until=until, now=self.bridge.clock(), origin=audit.SYSTEM
+        ))  # fmt: skip
+
+    def readmit(self, username: str = "ext.ada") -> None:
+        """Lift the suspension of the account."""
+
+        def lift(_session: Any, account: Any) -> None:
+            account.suspended_at = account.suspended_until = None
+            account.note_change()
+
+        self.change(username, lift)
+
+    def change(self, username: str, how: Callable[[Any, Any], None]) -> None:
+        with self.bridge.runtime.database.begin() as session:
+            account = account_by_username(session, username)
+            assert account is not None
+            how(session, account)
+
+
 @dataclass
-class World:
+class World(People):
     """A bridge, the Moodle it keeps in step, and Ada, who has a confirmed local account."""
 
     bridge: BridgeUnderTest
@@ -30,7 +58,6 @@ class World:
     """Where Moodle asks tickets for."""
     browser: Browser
     folder: Path
-    """For what a test leaves behind."""
 
     def sign_in(self, username: str = "ext.ada") -> requests.Response:
         """A fresh browser comes in by the Extérieurs door for Moodle; returns the last answer of the bridge."""
@@ -62,26 +89,6 @@ class World:
     def down(self, down: bool = True) -> None:
         """Moodle answers 503 to web services, as in its maintenance mode."""
         self.moodle.site.maintenance_cli = down
-
-    def suspend(self, username: str = "ext.ada", until: datetime | None = None) -> None:
-        self.change(username, lambda session, account: suspend(
-            session, account, reason="test", until=until, now=self.bridge.clock(), origin=audit.SYSTEM
-        ))  # fmt: skip
-
-    def readmit(self, username: str = "ext.ada") -> None:
-        """Lift the suspension of the account."""
-
-        def lift(_session: Any, account: Any) -> None:
-            account.suspended_at = account.suspended_until = None
-            account.note_change()
-
-        self.change(username, lift)
-
-    def change(self, username: str, how: Callable[[Any, Any], None]) -> None:
-        with self.bridge.runtime.database.begin() as session:
-            account = account_by_username(session, username)
-            assert account is not None
-            how(session, account)
 
 
 @contextmanager

@@ -20,7 +20,8 @@ from lms_bridge.sync.runs import Orders, Report, run_site, tools_of
 from lms_bridge.sync.sites import enrol_sites
 from lms_bridge.sync.source import Entry
 from moodle_ws.simulator import Database, Version
-from tests.lms_bridge.sync.conftest import World, running_world
+from tests.bridge_under_test import BridgeUnderTest
+from tests.lms_bridge.sync.conftest import People, World, running_world
 
 CANARY = "canary"
 MOODLES = [(database, version) for database in Database for version in Version]
@@ -45,37 +46,43 @@ def add_canary(world: World) -> None:
 def add_people(world: World, count: int, *, confirmed: bool = True, first: int = 0) -> list[str]:
     """`count` accounts, `ext.p0000` and so on; returns their names."""
     names = [f"ext.p{number:04d}" for number in range(first, first + count)]
-    runtime = world.bridge.runtime
-    with runtime.database.begin() as session:
-        for name in names:
-            account = create_local_account(
-                session,
-                username=name,
-                profile="learner",
-                person=Person("Pat", f"Nr {name[-4:]}"),
-                email=parse_address(f"{name}@mail.example"),
-                password_hash=HASH,
-                now=world.bridge.clock(),
-                origin=audit.SYSTEM,
-            )
-            if confirmed:
-                world.bridge.confirm(session, account)
+    for name in names:
+        add_person(world.bridge, name, family=f"Nr {name[-4:]}", confirmed=confirmed)
     return names
 
 
-def run(world: World, *, write: bool = True, folder: Path | None = None, **orders: Any) -> Report:
+def add_person(
+    bridge: BridgeUnderTest, name: str, *, given: str = "Pat", family: str, email: str = "", confirmed: bool = True
+) -> None:
+    """An account nobody signs in with."""
+    with bridge.runtime.database.begin() as session:
+        account = create_local_account(
+            session,
+            username=name,
+            profile="learner",
+            person=Person(given, family),
+            email=parse_address(email or f"{name}@mail.example"),
+            password_hash=HASH,
+            now=bridge.clock(),
+            origin=audit.SYSTEM,
+        )
+        if confirmed:
+            bridge.confirm(session, account)
+
+
+def run(world: People, *, write: bool = True, folder: Path | None = None, **orders: Any) -> Report:
     """One run over the site, as the command line makes it."""
     runtime = world.bridge.runtime
     where = folder or world.folder
     return run_site(tools_of(runtime, "updago"), "updago", Orders(write=write, **orders), where)
 
 
-def run_asked(world: World, **orders: Any) -> Report:
+def run_asked(world: People, **orders: Any) -> Report:
     """A run whose plan an operator has looked at."""
     return run(world, checksum=run(world, write=False, **orders).plan.checksum, **orders)
 
 
-def edit(world: World, username: str, **values: Any) -> None:
+def edit(world: People, username: str, /, **values: Any) -> None:
     """Change an account here."""
 
     def change(_session: Any, account: Any) -> None:
@@ -86,14 +93,14 @@ def edit(world: World, username: str, **values: Any) -> None:
     world.change(username, change)
 
 
-def account_id(world: World, username: str) -> int:
+def account_id(world: People, username: str) -> int:
     with world.bridge.runtime.database.read() as session:
         account = account_by_username(session, username)
         assert account is not None
         return account.id
 
 
-def mirrors_of(world: World) -> list[MirrorView]:
+def mirrors_of(world: People) -> list[MirrorView]:
     """What is known of everybody's user at the site."""
     with world.bridge.runtime.database.read() as session:
         return [view_of(row) for row in session.scalars(select(Mirror).order_by(Mirror.account_id))]
