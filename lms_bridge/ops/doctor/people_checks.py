@@ -50,7 +50,8 @@ def auth_method(facts: SiteFacts) -> Finding:
     if any(user.auth == method for user in people):
         return subject.ok(_("one was read: the plugin is on the server"))
     return subject.unseen(
-        _("no such user was met; whether the plugin is enabled, the line about the way to the bridge says"), install
+        _("no such user was met; whether the plugin is enabled, the line about the way to the bridge says"),
+        _("If that line is ok, there is nothing to do here before the first person enters. If not:") + " " + install,
     )
 
 
@@ -98,6 +99,8 @@ def email_case(facts: SiteFacts) -> Finding:
         False: _("this Moodle's database minds the case"),
         None: _("whether case counts here was not seen"),
     }[facts.people.other_case]
+    if not both:
+        return subject.ok(_("nobody to compare yet; %(habit)s", habit=habit))
     return subject.ok(_("%(count)d compared; %(habit)s", count=len(both), habit=habit))
 
 

@@ -12,7 +12,7 @@ from lms_bridge.i18n import gettext as _
 from lms_bridge.ops.doctor import words
 from lms_bridge.ops.doctor.bridge_facts import SPOOFED, PublicFacts
 from lms_bridge.ops.doctor.findings import Finding, Subject, foreign
-from lms_bridge.ops.doctor.probes import NoAnswer, Page
+from lms_bridge.ops.doctor.probes import NoAnswer, Page, Silence
 from lms_bridge.settings import Settings
 
 AREA = "public_url"
@@ -48,10 +48,12 @@ def reachable(settings: Settings, facts: PublicFacts) -> Finding:
     subject = _subject("reachable", _("The public address leads to this bridge"))
     page = facts.page
     if isinstance(page, NoAnswer):
-        return subject.problem(
-            _("%(url)s: %(why)s", url=settings.public_url, why=words.silence(page)),
-            _("See that the bridge runs (lms-bridge serve), then the proxy, the name server and the firewall."),
+        fix = (
+            _("Something answers there: mend its certificate first. A private authority goes into services_ca_file.")
+            if page.why is Silence.CERTIFICATE
+            else _("See that the bridge runs (lms-bridge serve), then the proxy, the name server and the firewall.")
         )
+        return subject.problem(_("%(url)s: %(why)s", url=settings.public_url, why=words.silence(page)), fix)
     if facts.told is not None:
         return subject.ok(_("%(url)s answers with this bridge's keys", url=settings.public_url))
     if page.status == 200 and '"status":"ok"' in page.text.replace(" ", ""):

@@ -41,7 +41,7 @@ def view_details(facts: SiteFacts) -> Finding:
     if facts.people.person is None:
         return subject.problem(
             _("nobody but the service user itself is visible"),
-            f"{_allow()} {_('See that the role is assigned: %(place)s', place=_(places.ROLE_HOLDERS))}",
+            _allow() + " " + _("See that the role is assigned: %(place)s", place=_(places.ROLE_HOLDERS)),
         )
     return subject.ok(_("other users are visible"))
 
@@ -59,7 +59,7 @@ def view_all_details(facts: SiteFacts) -> Finding:
 
 def identity(facts: SiteFacts) -> Finding:
     """One verdict for two causes: a missing right and an e-mail that is not among the identity fields look alike."""
-    where = f"{_(places.ROLES)}; {_(places.USER_POLICIES)} (showuseridentity)"
+    where = _role_or_policy("showuseridentity")
     right = "moodle/site:viewuseridentity"
     subject = Subject(facts.area, right, _right(right), where)
     person = facts.people.person
@@ -86,7 +86,7 @@ def names(facts: SiteFacts, info: SiteInfo) -> Finding:
 
 
 def hidden_fields(facts: SiteFacts) -> Finding:
-    where = f"{_(places.ROLES)}; {_(places.USER_POLICIES)} (hiddenuserfields)"
+    where = _role_or_policy("hiddenuserfields")
     right = "moodle/user:viewhiddendetails"
     subject = Subject(facts.area, right, _right(right), where)
     person = facts.people.person
@@ -162,6 +162,15 @@ def cohorts(facts: SiteFacts) -> Iterator[Finding]:
 
 def _subject(facts: SiteFacts, right: str) -> Subject:
     return Subject(facts.area, right, _right(right), _(places.ROLES))
+
+
+def _role_or_policy(setting: str) -> str:
+    return _(
+        "%(role)s; %(policy)s (%(setting)s)",
+        role=_(places.ROLES),
+        policy=_(places.USER_POLICIES),
+        setting=setting,
+    )
 
 
 def _right(right: str) -> str:

@@ -68,6 +68,8 @@ def mail_encryption(mail: Mail) -> Finding:
             _("in the clear to %(server)s: links in mails can be read on the way", server=mail.host),
             _("Write starttls or tls."),
         )
+    if mail.security == "none":
+        return subject.ok(_("in the clear, but no further than %(server)s, this very machine", server=mail.host))
     return subject.ok(mail.security)
 
 

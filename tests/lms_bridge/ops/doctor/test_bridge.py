@@ -302,6 +302,11 @@ def test_mail_in_the_clear_to_another_machine_is_worth_a_warning(clinic: Clinic)
     assert clinic.examine().verdict("encryption", "mail") == "warning"
 
 
+def test_mail_in_the_clear_to_this_machine_is_said_to_be_that(clinic: Clinic) -> None:
+    line = clinic.examine().line("encryption", "mail")
+    assert (line["verdict"], line["seen"]) == ("ok", "in the clear, but no further than 127.0.0.1, this very machine")
+
+
 # --- The university's CAS ---
 
 
@@ -418,6 +423,13 @@ def test_a_public_address_that_nobody_serves_is_a_problem(clinic: Clinic) -> Non
     clinic.settings["public_url"] = "http://127.0.0.1:1"
     line = clinic.examine().line("reachable", "public_url")
     assert (line["verdict"], line["seen"]) == ("problem", "http://127.0.0.1:1: no connection")
+
+
+def test_a_public_address_whose_certificate_does_not_pass_is_not_taken_for_a_bridge_that_is_down() -> None:
+    facts = PublicFacts(NoAnswer(Silence.CERTIFICATE, "self-signed certificate"), None, None, None, None)
+    line = public_checks.reachable(build(settings_values(Path())), facts)
+    assert line.verdict is Verdict.PROBLEM
+    assert "services_ca_file" in line.fix
 
 
 def test_a_public_address_that_leads_to_something_else_is_a_problem(clinic: Clinic) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -185,6 +186,13 @@ def test_nobody_visible_means_viewdetails_is_missing(clinic: Clinic) -> None:
     assert report.verdict("canary") == "problem"
 
 
+def test_where_the_role_is_given_is_said_in_french_too(clinic: Clinic) -> None:
+    clinic.without(VIEW)
+    report = json.loads(clinic.run("--json", "--lang", "fr").output)
+    [fix] = [line["fix"] for line in report if line["check"] == VIEW]
+    assert "Voyez que le rôle est attribué" in fix
+
+
 def test_user_names_hidden_means_viewalldetails_is_missing(clinic: Clinic) -> None:
     clinic.without(VIEW_ALL)
     report = clinic.examine()
@@ -257,7 +265,13 @@ def test_rows_that_moodle_refuses_to_show_point_at_the_missing_plugin(clinic: Cl
 
 def test_without_a_user_of_ours_the_plugin_is_not_proved_by_reading(clinic: Clinic) -> None:
     clinic.canary.auth = "manual"
-    assert clinic.examine().verdict("auth_method") == "unseen"
+    line = clinic.examine().line("auth_method")
+    assert line["verdict"] == "unseen"
+    assert line["fix"].startswith("If that line is ok, there is nothing to do here")
+
+
+def test_with_nobody_in_step_no_address_is_said_to_be_compared(clinic: Clinic) -> None:
+    assert clinic.examine().line("email_case")["seen"] == "nobody to compare yet; this Moodle's database minds the case"
 
 
 def test_addresses_that_differ_by_capital_letters_are_counted(clinic: Clinic) -> None:
