@@ -13,6 +13,9 @@ from lms_bridge.ops.doctor.site_facts import SiteFacts
 from moodle_ws.site import SiteInfo
 from moodle_ws.users import MoodleUser, same_email
 
+MOST_NAMES = 5
+"""How many of the users that were changed in Moodle a line names."""
+
 
 def check(facts: SiteFacts) -> Iterator[Finding]:
     if not isinstance(facts.info, SiteInfo) or facts.people.error is not None:
@@ -62,13 +65,17 @@ def mirrored_users(facts: SiteFacts) -> Finding:
     sample = facts.rows.sample
     if not sample:
         return subject.ok(_("the bridge has nobody on this site yet"))
-    different = sum(
-        1 for known in sample if _differs(known, facts.people.mirrored.get(known.moodle_id), facts.site.auth_method)
-    )
-    seen = _("%(different)d of %(count)d looked up are not", different=different, count=len(sample))
+    different = [
+        known.username
+        for known in sample
+        if _differs(known, facts.people.mirrored.get(known.moodle_id), facts.site.auth_method)
+    ]
+    seen = _("%(different)d of %(count)d looked up are not", different=len(different), count=len(sample))
     if different:
+        names = ", ".join(different[:MOST_NAMES]) + (", …" if len(different) > MOST_NAMES else "")
         return subject.warning(
-            seen, _("They were renamed, suspended, deleted or given another authentication in Moodle: see the guide.")
+            _("%(seen)s: %(names)s", seen=seen, names=names),
+            _("They were renamed, suspended, deleted or given another authentication in Moodle: see the guide."),
         )
     return subject.ok(seen)
 

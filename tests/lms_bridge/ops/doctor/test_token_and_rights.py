@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from lms_bridge.ops.doctor import token_checks
+from lms_bridge.i18n import use_locale
+from lms_bridge.ops.doctor import people_checks, token_checks
+from lms_bridge.ops.doctor.database_facts import Mirrored, SiteRows
 from lms_bridge.sync import guard
 from moodle_ws.simulator.flavours import Database, Version
 from tests.lms_bridge.ops.doctor.conftest import CANARY, SITE_INFO, Clinic, healthy_site
@@ -246,11 +248,19 @@ def test_rights_to_write_are_never_tried(clinic: Clinic) -> None:
 # --- People ---
 
 
-def test_users_that_were_changed_in_moodle_are_counted(clinic: Clinic) -> None:
+def test_users_that_were_changed_in_moodle_are_counted_and_named(clinic: Clinic) -> None:
     clinic.world.ticket()
     assert clinic.examine().line("mirrored_users")["seen"] == "0 of 1 looked up are not"
     clinic.world.user().username = "renamed"
-    assert clinic.examine().verdict("mirrored_users") == "warning"
+    line = clinic.examine().line("mirrored_users")
+    assert (line["verdict"], line["seen"]) == ("warning", "1 of 1 looked up are not: ext.ada")
+
+
+def test_of_many_users_changed_in_moodle_a_few_are_named() -> None:
+    sample = tuple(Mirrored(number, f"ext.{number}", "") for number in range(9))
+    with use_locale("en"):
+        line = people_checks.mirrored_users(healthy_site(rows=SiteRows(sample=sample)))
+    assert line.seen == "9 of 9 looked up are not: ext.0, ext.1, ext.2, ext.3, ext.4, …"
 
 
 def test_rows_that_moodle_refuses_to_show_point_at_the_missing_plugin(clinic: Clinic) -> None:
