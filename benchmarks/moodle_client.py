@@ -27,7 +27,7 @@ from moodle_ws.client import ENDPOINT
 
 BATCHES = {1: 40, 10: 200, 50: 400, 100: 400}
 """Rows a call, and people a measurement."""
-FIELDS = ("username", "firstname", "lastname", "email", "auth")
+FIELDS = ("username", "firstname", "lastname", "email", "auth", "idnumber")
 
 
 class Way(Protocol):
@@ -51,7 +51,12 @@ class Bare:
         return json.loads(answer.content)
 
     def create(self, rows: Sequence[NewUser]) -> list[int]:
-        form = {f"users[{n}][{name}]": getattr(row, name) for n, row in enumerate(rows) for name in FIELDS}
+        form = {
+            f"users[{n}][{name}]": value
+            for n, row in enumerate(rows)
+            for name in FIELDS
+            if (value := getattr(row, name)) is not None
+        }
         return [row["id"] for row in self._call("core_user_create_users", form)]
 
     def suspend(self, ids: Sequence[int]) -> None:

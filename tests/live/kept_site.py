@@ -86,7 +86,9 @@ class KeptSite(People):
         ours = {mirror.moodle_id for mirror in mirrors_of(self) if mirror.owned}
         assert self.client.written <= ours, "a user that is not the bridge's was written to"
         others = {number: user for number, user in self.strangers.items() if number not in ours}
-        assert self.by_id(others) == others
+        there = self.by_id(others)
+        changed = [user for number, user in others.items() if there.get(number) != user]
+        assert not changed, f"others are not as before (or somebody else is at work on the site): {changed}"
 
 
 @contextmanager
