@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from lms_bridge.settings import Settings
-from lms_bridge.settings.sections import Threshold
+from lms_bridge.settings.moodle_sites import Threshold
 
 SCRIPT = "docs/generate_settings_reference.py"
 INTRODUCTION = """\

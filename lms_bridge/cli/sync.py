@@ -17,7 +17,8 @@ from lms_bridge.cli import settings as cli_settings
 from lms_bridge.ops import logs
 from lms_bridge.runtime import Runtime, build_runtime
 from lms_bridge.sync import guard, report, status
-from lms_bridge.sync.runs import AlreadyRunning, Orders, Report, run_site, tools_of
+from lms_bridge.sync.lease import AlreadyRunning
+from lms_bridge.sync.runs import Orders, Report, run_site, tools_of
 from lms_bridge.sync.sites import NoServiceBehind
 from moodle_ws.errors import AccessDenied, MoodleError, TokenInvalid
 

@@ -24,6 +24,7 @@ from pydantic_settings import SettingsError as UnreadableSource
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from lms_bridge.settings.moodle_sites import Site
 from lms_bridge.settings.sections import (
     Charter,
     File,
@@ -34,7 +35,6 @@ from lms_bridge.settings.sections import (
     Profile,
     Service,
     Sessions,
-    Site,
     Throttle,
     Upstream,
 )

@@ -21,7 +21,7 @@ from external_accounts.schema import AccountId
 from lms_bridge import gate
 from lms_bridge.gate import MirrorState, Policy
 from lms_bridge.i18n import N_
-from lms_bridge.settings.sections import Site
+from lms_bridge.settings.moodle_sites import Site
 from lms_bridge.sync.actions import Action, Conflict, Kind
 from lms_bridge.sync.compare import PROTECTED, PROTECTED_IDS, Comparison, observed_value, protected_names
 from lms_bridge.sync.desired import DesiredUser, Subject, bridge_key, desired_user, modes

@@ -25,7 +25,7 @@ from external_accounts.database import Database
 from external_accounts.schema import Account, AccountId
 from lms_bridge.gate import MirrorState
 from lms_bridge.schema import Mirror
-from lms_bridge.settings.sections import Site
+from lms_bridge.settings.moodle_sites import Site
 from lms_bridge.sync import journal, mirrors
 from lms_bridge.sync.actions import Action, Kind
 from lms_bridge.sync.compare import PROTECTED_IDS, observed_value, protected_names

@@ -18,7 +18,7 @@ from typing import Any
 
 from lms_bridge.gate import MirrorState
 from lms_bridge.i18n import N_
-from lms_bridge.settings.sections import FieldMode, Site
+from lms_bridge.settings.moodle_sites import FieldMode, Site
 from lms_bridge.sync.actions import Action, Conflict, Kind
 from lms_bridge.sync.desired import CUSTOM, DesiredUser, Subject
 from lms_bridge.sync.mirrors import MirrorView

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from external_accounts.accounts import AccountFacts
-from lms_bridge.settings.sections import FieldMode, Site
+from lms_bridge.settings.moodle_sites import FieldMode, Site
 
 NAME_LENGTH = 100
 """Moodle's first and last name columns (ground truth §3)."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lms_bridge.i18n import N_
-from lms_bridge.settings.sections import Site, Threshold, Thresholds
+from lms_bridge.settings.moodle_sites import Site, Threshold, Thresholds
 from lms_bridge.sync.actions import Action, Kind
 from lms_bridge.sync.compare import PROTECTED_IDS, protected_names
 from moodle_ws.site import SiteInfo

@@ -18,7 +18,7 @@ from external_accounts.database import note_waiting
 from external_accounts.schema import Account, AccountId
 from lms_bridge.gate import MirrorState
 from lms_bridge.schema import Mirror
-from lms_bridge.settings.sections import Site
+from lms_bridge.settings.moodle_sites import Site
 
 
 @dataclass(frozen=True, slots=True)

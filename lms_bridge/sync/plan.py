@@ -22,7 +22,7 @@ from external_accounts.schema import AccountId
 from lms_bridge import gate
 from lms_bridge.gate import MirrorState, Policy
 from lms_bridge.i18n import N_
-from lms_bridge.settings.sections import Site
+from lms_bridge.settings.moodle_sites import Site
 from lms_bridge.sync.actions import Action, Conflict, Kind
 from lms_bridge.sync.compare import Comparison, Rules, compare, protected_names
 from lms_bridge.sync.desired import desired_user, modes

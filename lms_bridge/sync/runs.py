@@ -6,33 +6,29 @@ what an earlier run left open, notes what it finds, and writes only when the gua
 
 from __future__ import annotations
 
-import secrets
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from pathlib import Path
 
 import structlog
-from sqlalchemy import func, or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import func, select, update
 
 from external_accounts import audit
 from external_accounts.database import Database
 from lms_bridge.gate import Policy
-from lms_bridge.i18n import N_
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import Mirror, SiteState, SyncRun
-from lms_bridge.settings.sections import Site
-from lms_bridge.sync import adopt, guard, journal, source
+from lms_bridge.settings.moodle_sites import Site
+from lms_bridge.sync import adopt, canary, guard, journal, source
 from lms_bridge.sync.actions import Action, Kind
 from lms_bridge.sync.apply import Turns, Writer
 from lms_bridge.sync.compare import Comparison
 from lms_bridge.sync.guard import Stop
 from lms_bridge.sync.journal import Outcome
+from lms_bridge.sync.lease import run_lease
 from lms_bridge.sync.notes import changes, note, note_seen
 from lms_bridge.sync.plan import Cohorts, Plan, PlanFile, make_plan, read_cohorts
 from lms_bridge.sync.sites import MoodleSites, enrol_sites, note_success, note_trouble, policy_behind
@@ -41,24 +37,11 @@ from moodle_ws.batches import MOST_ROWS
 from moodle_ws.client import MoodleClient
 from moodle_ws.cohorts import NewCohort
 from moodle_ws.errors import MoodleError
-from moodle_ws.users import MoodleUser
 
 log = structlog.get_logger(__name__)
 
-LEASE = timedelta(seconds=90)
-CANARIES = 3
-"""How many mirrored users are tried as canary when settings name none."""
-
 Progress = Callable[[str, int, int], None]
 """Called with the work at hand (`read`, `write`), how much is done, and of how much."""
-
-
-class AlreadyRunning(Exception):
-    """Another run over this site is at work, or died a moment ago."""
-
-    def __init__(self, until: datetime) -> None:
-        self.until = until
-        super().__init__(f"another run is at work on this site, or died a moment ago; try after {until:%H:%M:%S} UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +112,7 @@ def run_site(
     if not orders.write:
         return _Run(tools, site_name, orders, folder, progress).plan_only()
     enrol_sites(tools.database, tools.sites)
-    with _lease(tools, site_name):
+    with run_lease(tools.database, site_name, tools.clock):
         return _Run(tools, site_name, orders, folder, progress).recorded()
 
 
@@ -213,7 +196,7 @@ class _Run:
             known_release = state.release if state is not None else ""
         self._release = guard.release_of(info)
         stops = guard.check_site(info, site, known_release=known_release)
-        stops += self._canary(info.userid)
+        stops += canary.prove(client, self._database, site, own_user=info.userid)
         expected = source.extent(self._database)
         cohorts = Cohorts() if self._orders.adopt or not site.cohorts else read_cohorts(client, site)
         name = "adoption" if self._orders.adopt else "plan"
@@ -258,40 +241,6 @@ class _Run:
             record=self._record if record else None,
             progress=progress,
         )
-
-    def _canary(self, own_user: int) -> list[Stop]:
-        """Prove that the token sees an ordinary user, whichever way it is looked for."""
-        names = [self._site.canary] if self._site.canary else self._mirrored_names()
-        if not names:
-            return [guard.NoCanary(N_("nobody is known by whom it could be proved what the token sees"))]
-        stops: list[Stop] = []
-        for name in names:
-            stops = guard.check_canary(name, self._look_for(name), own_user=own_user)
-            if not stops:
-                break
-        return stops
-
-    def _look_for(self, name: str) -> Mapping[str, Sequence[MoodleUser]]:
-        """By the one function that the bridge looks for people with, in each way that it does."""
-        seen = {"username": self._client.users_by_field("username", [name])}
-        if len(seen["username"]) != 1:
-            return seen
-        [canary] = seen["username"]
-        seen["id"] = self._client.users_by_field("id", [canary.id])
-        seen["email"] = self._client.users_by_field("email", [canary.email]) if canary.email else []
-        return seen
-
-    def _mirrored_names(self) -> list[str]:
-        query = (
-            select(Mirror.written)
-            .where(
-                Mirror.site == self._site.name, Mirror.owned, Mirror.state == "in_step", Mirror.moodle_id.is_not(None)
-            )
-            .order_by(Mirror.seen_at.desc())
-            .limit(CANARIES)
-        )
-        with self._database.read() as session:
-            return [written["username"] for written in session.scalars(query) if "username" in written]
 
     def _known(self) -> int:
         query = select(func.count()).where(Mirror.site == self._site.name, Mirror.moodle_id.is_not(None))
@@ -441,38 +390,3 @@ def _batches(actions: Iterator[Action]) -> Iterator[list[Action]]:
             batch = []
     if batch:
         yield batch
-
-
-@contextmanager
-def _lease(tools: Tools, site: str) -> Iterator[None]:
-    """This site is ours until the end; a killed process's lease ends a minute and a half later."""
-    token = secrets.token_hex(8)
-    ours = (SiteState.site == site, SiteState.run_lease == token)
-    now = tools.clock()
-    with tools.database.begin() as session:
-        free = or_(SiteState.run_lease_until.is_(None), SiteState.run_lease_until <= now)
-        taken = session.execute(
-            update(SiteState)
-            .where(SiteState.site == site, free)
-            .values(run_lease=token, run_lease_until=now + LEASE)
-            .returning(SiteState.site)
-        ).all()
-        if not taken:
-            until = session.scalar(select(SiteState.run_lease_until).where(SiteState.site == site))
-            raise AlreadyRunning(until or now)
-    over = threading.Event()
-
-    def stay() -> None:
-        while not over.wait(LEASE.total_seconds() / 3):
-            with suppress(SQLAlchemyError), tools.database.begin() as session:
-                session.execute(update(SiteState).where(*ours).values(run_lease_until=tools.clock() + LEASE))
-
-    holder = threading.Thread(target=stay, name="run-lease", daemon=True)
-    holder.start()
-    try:
-        yield
-    finally:
-        over.set()
-        holder.join()
-        with tools.database.begin() as session:
-            session.execute(update(SiteState).where(*ours).values(run_lease="", run_lease_until=None))

@@ -14,7 +14,7 @@ from external_accounts.schema import Account
 from lms_bridge.gate import Policy, policy_of
 from lms_bridge.schema import Mirror, SiteState
 from lms_bridge.settings import Settings
-from lms_bridge.settings.sections import Site
+from lms_bridge.settings.moodle_sites import Site
 from lms_bridge.sync.mirrors import fresh_row
 from moodle_ws.breaker import Breaker
 from moodle_ws.client import MoodleClient

@@ -18,7 +18,7 @@ from lms_bridge import gate
 from lms_bridge.gate import Decision, MirrorState, Policy
 from lms_bridge.i18n import N_
 from lms_bridge.schema import Mirror, SiteState
-from lms_bridge.settings.sections import Site
+from lms_bridge.settings.moodle_sites import Site
 from lms_bridge.sync import journal, mirrors, source
 from lms_bridge.sync.actions import Action, Kind
 from lms_bridge.sync.apply import Writer

@@ -20,10 +20,11 @@ from external_accounts.schema import AccountId
 from lms_bridge import gate
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import JournalEntry, Mirror, SiteState
-from lms_bridge.settings.sections import Site
+from lms_bridge.settings.moodle_sites import Site
 from lms_bridge.sync import guard, source
 from lms_bridge.sync.actions import Kind
-from lms_bridge.sync.runs import AlreadyRunning, Orders, run_site, tools_of
+from lms_bridge.sync.lease import AlreadyRunning
+from lms_bridge.sync.runs import Orders, run_site, tools_of
 from lms_bridge.sync.sites import NoServiceBehind, policy_behind
 from lms_bridge.sync.source import Entry
 from lms_bridge.sync.step import RETRY, step

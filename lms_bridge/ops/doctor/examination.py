@@ -32,7 +32,7 @@ from lms_bridge.ops.doctor.findings import Finding, Subject
 from lms_bridge.ops.doctor.gathering import gather
 from lms_bridge.ops.doctor.site_facts import SiteFacts, look_at_site
 from lms_bridge.settings import Settings
-from lms_bridge.settings.sections import Site
+from lms_bridge.settings.moodle_sites import Site
 
 
 def examine(

@@ -13,7 +13,8 @@ from lms_bridge.i18n import ngettext
 from lms_bridge.ops.doctor.database_facts import KeyUse
 from lms_bridge.ops.doctor.findings import Finding, Subject
 from lms_bridge.settings import Settings
-from lms_bridge.settings.sections import Service, Site
+from lms_bridge.settings.moodle_sites import Site
+from lms_bridge.settings.sections import Service
 from lms_bridge.settings.web_addresses import lies_below, parse_url
 
 FEWEST_CHARACTERS = 8

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from lms_bridge.ops.doctor.database_facts import Mirrored, SiteRows
 from lms_bridge.ops.doctor.needs import COHORTS_READ
 from lms_bridge.ops.doctor.probes import NoAnswer, Page, certificate_until, fetch
-from lms_bridge.settings.sections import Site
+from lms_bridge.settings.moodle_sites import Site
 from moodle_ws.batches import MOST_VARIABLES
 from moodle_ws.client import ENDPOINT, MoodleClient
 from moodle_ws.errors import BadRequest, BadRow, InvalidResponse, MoodleError, Unavailable

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lms_bridge.i18n import gettext as _
 from lms_bridge.ops.doctor import places
 from lms_bridge.ops.doctor.findings import Finding, Subject
-from lms_bridge.settings.sections import Site
+from lms_bridge.settings.moodle_sites import Site
 
 
 def check(site: Site) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from external_accounts.accounts import AccountFacts
-from lms_bridge.settings.sections import Site
+from lms_bridge.settings.moodle_sites import Site
 from lms_bridge.sync.actions import Action, Kind
 from lms_bridge.sync.adopt import LEVELS, match
 from lms_bridge.sync.desired import Subject

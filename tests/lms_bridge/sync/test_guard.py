@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lms_bridge.settings.sections import Guard, Site, Threshold
+from lms_bridge.settings.moodle_sites import Guard, Site, Threshold
 from lms_bridge.sync import guard, source
 from lms_bridge.sync.actions import Action, Kind
 from lms_bridge.sync.apply import ForbiddenTarget, Writer

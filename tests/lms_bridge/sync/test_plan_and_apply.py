@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lms_bridge.sync.actions import Kind
-from lms_bridge.sync.runs import AlreadyRunning, Orders, _lease, run_site, tools_of
+from lms_bridge.sync.lease import AlreadyRunning, run_lease
+from lms_bridge.sync.runs import Orders, run_site, tools_of
 from moodle_ws.simulator.site import ProfileField
 from tests.lms_bridge.sync.conftest import World
 from tests.lms_bridge.sync.site_runs import (
@@ -266,14 +267,14 @@ def test_a_lost_answer_is_read_back_and_not_repeated(site: World) -> None:
 
 def test_two_runs_at_once_are_one(site: World) -> None:
     tools = tools_of(site.bridge.runtime, "updago")
-    with _lease(tools, "updago"), pytest.raises(AlreadyRunning):
+    with run_lease(tools.database, "updago", tools.clock), pytest.raises(AlreadyRunning):
         run(site)
     assert run(site).outcome == "done"
 
 
 def test_a_dead_run_is_taken_over_when_its_lease_ends(site: World) -> None:
     tools = tools_of(site.bridge.runtime, "updago")
-    lease = _lease(tools, "updago")
+    lease = run_lease(tools.database, "updago", tools.clock)
     lease.__enter__()
     site.bridge.clock.forward(seconds=91)
     assert run(site).outcome == "done"

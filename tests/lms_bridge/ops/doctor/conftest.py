@@ -20,7 +20,7 @@ from lms_bridge.demo.mail_sink import MailSink
 from lms_bridge.ops.doctor.database_facts import SiteRows
 from lms_bridge.ops.doctor.probes import Page
 from lms_bridge.ops.doctor.site_facts import RawCall, SiteFacts
-from lms_bridge.settings.sections import Site
+from lms_bridge.settings.moodle_sites import Site
 from moodle_ws.simulator import User
 from moodle_ws.simulator.site import Token
 from moodle_ws.site import SiteInfo
