@@ -21,13 +21,12 @@ from moodle_ws.users import MoodleUser
 FUNCTIONS = frozenset(
     {
         "core_webservice_get_site_info",
-        "core_user_get_users",
         "core_user_get_users_by_field",
         "core_user_create_users",
         "core_user_update_users",
     }
 )
-"""What a run calls. `core_user_get_users` is the second way by which the canary is looked for."""
+"""What a run calls. Nothing else: with `core_user_get_users` a stolen token could read the whole site in one call."""
 COHORT_FUNCTIONS = frozenset(
     {
         "core_cohort_create_cohorts",

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from lms_bridge.cli import main
 from lms_bridge.cli import sync as sync_command
+from lms_bridge.sync import guard
 from moodle_ws.simulator.flavours import Version
 from tests.bridge_under_test import settings_values
 from tests.lms_bridge.sync.conftest import World
@@ -65,9 +66,7 @@ class Operator:
     def take_away(self, function: str) -> None:
         """The token's service offers the function no more."""
         [token] = [self.world.moodle.site.tokens[self.world.moodle.site.options.token]]
-        every = ("core_webservice_get_site_info", "core_user_get_users", "core_user_get_users_by_field",
-                 "core_user_create_users", "core_user_update_users")  # fmt: skip
-        token.functions = tuple(name for name in every if name != function)
+        token.functions = tuple(guard.FUNCTIONS - {function})
 
 
 @pytest.fixture
@@ -169,11 +168,11 @@ def test_a_stop_that_no_checksum_lifts_is_told_with_what_to_do_in_a_dry_run_too(
         assert "External services" in stop["answer"]
 
 
-def test_a_service_that_lacks_the_search_for_the_canary_is_a_matter_of_settings(operator: Operator) -> None:
-    operator.take_away("core_user_get_users")
+def test_a_service_that_lacks_the_look_up_of_people_is_a_matter_of_settings(operator: Operator) -> None:
+    operator.take_away("core_user_get_users_by_field")
     found = operator.told("plan")
     assert found["exit_code"] == 5
-    assert "core_user_get_users: access denied" in found["failure"]
+    assert "core_user_get_users_by_field: access denied" in found["failure"]
 
 
 def test_the_reports_stop_is_in_the_readers_language(operator: Operator) -> None:
