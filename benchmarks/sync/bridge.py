@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from benchmarks.servers import BIN
 from benchmarks.sync import people
 from benchmarks.sync.moodle import TOKEN, Moodle
 from external_accounts.database import Base, Database
@@ -137,3 +140,15 @@ def change_names(database: Database, given_name: str, count: int) -> None:
             text("UPDATE accounts SET given_name = :name, version = version + 1 WHERE id <= :last"),
             {"name": given_name, "last": count},
         )
+
+
+@contextmanager
+def command(bridge: Bridge, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`lms-bridge` with these arguments, until the end of the block."""
+    program = [str(BIN / "lms-bridge"), "--config", str(bridge.config), *arguments]
+    process = subprocess.Popen(program, stdout=sys.stderr, stderr=sys.stderr)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)

@@ -6,16 +6,14 @@ import html
 import re
 import statistics
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 
 import requests
 
-from benchmarks.servers import BIN, free_port
-from benchmarks.sync.bridge import Bridge, filled_bridge
+from benchmarks.servers import free_port
+from benchmarks.sync.bridge import Bridge, command, filled_bridge
 from benchmarks.sync.moodle import Moodle
 from benchmarks.sync.one_account import percentile
 from benchmarks.sync.table import Table
@@ -33,7 +31,8 @@ def measure(moodle: Moodle, what: str, table: Table, *, size: int, clicks: int, 
     address = f"http://127.0.0.1:{port}"
     with filled_bridge(moodle, size, mirrored=True, public_url=address, postgresql=postgresql) as bridge:
         links = [_unconfirmed(bridge, f"ext.new{number}") for number in range(clicks)]
-        with _served(bridge, address, port):
+        with command(bridge, "serve", "--bind", f"127.0.0.1:{port}") as process:
+            _wait(address, process)
             moodle.calls()
             answered: list[float] = []
             opened: list[float] = []
@@ -41,6 +40,7 @@ def measure(moodle: Moodle, what: str, table: Table, *, size: int, clicks: int, 
                 browser = requests.Session()
                 page = browser.get(f"{address}/account/confirm/{link}", timeout=20)
                 [token] = _CSRF.findall(page.text)
+                time.sleep(number / clicks)  # the jobs go round once a second: meet them at every moment
                 clicked = time.perf_counter()
                 answer = browser.post(page.url, data={"csrf_token": html.unescape(token)}, timeout=20)
                 answered.append(time.perf_counter() - clicked)
@@ -85,18 +85,6 @@ def _unconfirmed(bridge: Bridge, username: str) -> str:
             now=now,
         )
         return proofs.proof_keys(runtime.keys, proof).link_token
-
-
-@contextmanager
-def _served(bridge: Bridge, address: str, port: int) -> Iterator[None]:
-    command = [str(BIN / "lms-bridge"), "--config", str(bridge.config), "serve", "--bind", f"127.0.0.1:{port}"]
-    process = subprocess.Popen(command, stdout=sys.stderr, stderr=sys.stderr)
-    try:
-        _wait(address, process)
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def _wait(address: str, process: subprocess.Popen[bytes]) -> None:

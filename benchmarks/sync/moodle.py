@@ -43,7 +43,10 @@ class Moodle:
         return Counter(self.ask("calls"))
 
     def wait_for(self, username: str, field: str, value: object, seconds: float = 20) -> float:
-        """When (`time.perf_counter()`) Moodle was first seen to hold `value`. Looks every millisecond or so."""
+        """When (`time.perf_counter()`) Moodle was first seen to hold `value`. Looks every millisecond or so.
+
+        The paced Moodle changes its rows at the beginning of the time that a call takes.
+        """
         deadline = time.perf_counter() + seconds
         while self.ask("field", username, field) != value:
             if time.perf_counter() > deadline:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lms_bridge.jobs.runner import Runner
 from sqlalchemy import event, text
 
-from benchmarks.sync.bridge import SITE, Bridge, filled_bridge
+from benchmarks.sync.bridge import SITE, Bridge, command, filled_bridge
 from benchmarks.sync.moodle import Moodle
 from benchmarks.sync.people import Figure
 from benchmarks.sync.table import Table
@@ -35,14 +34,9 @@ def measure(
     with filled_bridge(moodle, size, mirrored=True, postgresql=postgresql) as bridge:
         name = f"{size} accounts, {what}"
         _requests(bridge, name, table)
-        _delays(bridge, f"commit to Moodle, one round of the worker, {name}", table, changes, _one_round)
-        runner = Runner(bridge.runtime)
-        runner.start()
-        try:
-            _delays(bridge, f"commit to Moodle, runner woken, {name}", table, changes, runner.wake)
-            _delays(bridge, f"commit to Moodle, runner not told, {name}", table, changes, None)
-        finally:
-            runner.stop()
+        _delays(bridge, f"commit to Moodle, one round of the worker, {name}", table, changes, told=True)
+        with command(bridge, "worker"):
+            _delays(bridge, f"commit to Moodle, by `lms-bridge worker`, {name}", table, changes, told=False)
         _idle(bridge, name, idle)
 
 
@@ -85,22 +79,23 @@ def _change(database: Database, figure: Figure, assignment: str) -> None:
         )
 
 
-def _delays(bridge: Bridge, name: str, table: Table, changes: int, then: Callable[..., Any] | None) -> None:
-    """From the commit of a change to its being in Moodle; `then` is what happens after the commit."""
+def _delays(bridge: Bridge, name: str, table: Table, changes: int, *, told: bool) -> None:
+    """From the commit of a change to its being in Moodle: through one round here, or whenever a worker looks."""
     seconds: list[float] = []
     asked: list[int] = []
-    for number in range(changes):
-        if then is None:
-            time.sleep(number / changes)  # rounds are a second apart: meet them at every moment
-        figure, value = Figure(number), f"Prénom {number} {len(name)}"
+    for number in range(-1, changes):
+        if not told:
+            time.sleep(max(0, number) / changes)  # rounds are a second apart: meet them at every moment
+        figure, value = Figure(max(0, number)), f"Prénom {number} {told}"
         _change(bridge.runtime.database, figure, f"given_name = '{value}'")
         committed = time.perf_counter()
-        if then is _one_round:
-            then(bridge)
-        elif then is not None:
-            then()
-        seconds.append(bridge.moodle.wait_for(figure.username, "firstname", value) - committed)
-        asked.append(bridge.moodle.calls().total())
+        if told:
+            _one_round(bridge)
+        took = bridge.moodle.wait_for(figure.username, "firstname", value) - committed
+        calls = bridge.moodle.calls().total()
+        if number >= 0:  # the first change waits for the worker to start
+            seconds.append(took)
+            asked.append(calls)
     table.add(
         name,
         requests=max(asked),
