@@ -68,6 +68,8 @@ class Plan:
 
     def actions(self, kind: Kind | None = None) -> Iterator[Action]:
         """The actions, of one kind or all, read from the file as they are asked for."""
+        if kind is not None and not self.counts.get(kind):
+            return  # most plans hold one kind or two
         with self.path.open(encoding="utf-8") as file:
             for line in file:
                 if line.startswith('{"account_id"'):
