@@ -111,13 +111,6 @@ def fresh_row(account_id: AccountId, site: str) -> dict[str, Any]:
     }
 
 
-def save(session: Session, account_id: AccountId, site: str, values: Mapping[str, Any]) -> None:
-    """Write `values` (column names) into the account's mirror row."""
-    row = ensure_mirror(session, account_id, site)
-    for name, value in values.items():
-        setattr(row, name, value)
-
-
 def settle(session: Session, site: str, versions: Mapping[AccountId, int]) -> None:
     """Note that each account was handled as of its version: due again only if it has changed since (or is being
     changed now: then the trigger of that transaction has the last word)."""
