@@ -30,7 +30,7 @@ from lms_bridge.sync.observed import Found, ask, look_up
 from lms_bridge.sync.source import Entry
 from moodle_ws.batches import MOST_ROWS
 from moodle_ws.client import MoodleClient
-from moodle_ws.users import MoodleUser, same_email
+from moodle_ws.users import MoodleUser
 
 RUNS_BEFORE_ABSENCE = 1
 """One complete run must have missed a user before another one calls it gone: absent for a run is a doubt."""
@@ -272,14 +272,15 @@ def _without_taken_addresses(
         if action.kind is Kind.CREATE
     }
     # PostgreSQL compares addresses with case: as written here, and as most systems write them.
+    keys = {email.lower(): account_id for email, account_id in wanted.items()}
     asked = list(dict.fromkeys(form for email in wanted for form in (email, email.lower())))
     pieces = [asked[start : start + MOST_ROWS] for start in range(0, len(asked), MOST_ROWS)]
     holders: dict[AccountId, MoodleUser] = {}
     for users, _ in pool.map(lambda piece: ask(client, "email", piece), pieces):
         for user in users:
-            for email, account_id in wanted.items():
-                if user.email is not None and same_email(user.email, email):
-                    holders[account_id] = user
+            owner = keys.get((user.email or "").lower())
+            if owner is not None:
+                holders[owner] = user
     return [
         (entry, _taken(entry, holders[entry.account_id]) if entry.account_id in holders else comparison)
         for entry, comparison in compared
