@@ -141,12 +141,14 @@ def test_without_a_broker_no_process_carries_celery(tmp_path: Path) -> None:
     script = f"""
 import sys
 from pathlib import Path
+from lms_bridge import migrations
 from lms_bridge.app import create_app
 from lms_bridge.cli import serve, worker
 from lms_bridge.jobs.embedded import start_background_work
 from lms_bridge.runtime import build_runtime
 from lms_bridge.settings import load
 runtime = build_runtime(load(Path({str(config)!r})))
+migrations.upgrade(runtime.database)
 create_app(runtime)
 start_background_work(runtime).stop()
 print(sorted({{"celery", "kombu", "amqp", "redis", "billiard"}} & set(sys.modules)))
