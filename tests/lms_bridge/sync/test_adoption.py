@@ -178,8 +178,8 @@ def test_a_user_whose_ownership_was_lost_is_found_again_by_the_bridge_key(site: 
     assert [action.reason for action in report.plan.actions(Kind.ADOPT)][-1] == "same bridge key"
 
 
-def test_thirty_thousand_users_are_taken_over_without_one_wrong_write(tmp_path: Path) -> None:
-    """Scaled down to what a test may take; `python -m benchmarks.sync` does it in full."""
+def test_a_mixed_site_is_taken_over_without_one_wrong_write(tmp_path: Path) -> None:
+    """Manual and CAS users, renamed ones, other people's and strangers: every row is looked at afterwards."""
     with site_world(tmp_path, version=Version.V4_5) as world:
         names = add_people(world, 300)
         expected: dict[int, str] = {}
