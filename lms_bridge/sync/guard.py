@@ -118,10 +118,6 @@ class TooManyChanges(Stop):
     answer = N_("look at the plan; if it is right, apply with --checksum and the plan's checksum")
 
 
-LIFTED_BY_CHECKSUM = TooManyChanges
-LIFTED_BY_ACCEPTING = ReleaseChanged
-
-
 def check_site(info: SiteInfo, site: Site, *, known_release: str) -> list[Stop]:
     """What the site says of itself against what settings and the last run say."""
     stops: list[Stop] = []

@@ -60,24 +60,6 @@ def outlives_outage(mirror: MirrorView, facts: AccountFacts, site: Site, now: da
     )
 
 
-def view_of(row: Mirror | None) -> MirrorView:
-    if row is None:
-        return MirrorView()
-    return MirrorView(
-        moodle_id=row.moodle_id,
-        state=MirrorState(row.state),
-        owned=row.owned,
-        suspended_by_us=row.suspended_by_us,
-        written=dict(row.written),
-        account_version=row.account_version,
-        seen_at=row.seen_at,
-        absent_runs=row.absent_runs,
-        due=row.due,
-        conflicts=row.conflicts,
-        problem=row.problem,
-    )
-
-
 def ensure_mirrors(session: Session, account_ids: Collection[AccountId], site: str) -> dict[AccountId, Mirror]:
     """The accounts' mirror rows, held until the transaction ends; made where there is none yet."""
     # In the order of their ids: of two who want some of the same rows, one waits and neither for ever.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from alembic.migration import MigrationContext
@@ -214,7 +214,3 @@ def _key_use(session: Session, current_key: str, now: datetime) -> KeyUse:
     needed = frozenset(session.scalars(select(Proof.key_id).where(*living).distinct()))
     since = session.scalar(select(func.min(Proof.created_at)).where(Proof.key_id == current_key))
     return KeyUse(needed, since)
-
-
-def is_late(waiting: Waiting, now: datetime, patience: timedelta) -> bool:
-    return waiting.since is not None and now - waiting.since > patience

@@ -20,5 +20,3 @@ FULLY_SUPPORTED = (4, 5)
 NEWEST_KNOWN = (5, 2)
 NAMES_NEED_NO_RIGHT = (4, 5)
 """From here on first and last names come back without `moodle/site:viewfullnames` (versions page §1)."""
-CAS_LEFT_CORE = (5, 0)
-"""From here on the CAS plugin is an add-on."""

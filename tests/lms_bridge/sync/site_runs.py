@@ -7,15 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
-
 from external_accounts import audit
 from external_accounts.accounts import Person, account_by_username
 from external_accounts.addresses import parse_address
 from external_accounts.identities import create_local_account
-from lms_bridge.schema import Mirror
 from lms_bridge.sync import source
-from lms_bridge.sync.mirrors import MirrorView, view_of
+from lms_bridge.sync.mirrors import MirrorView
 from lms_bridge.sync.runs import Orders, Report, run_site, tools_of
 from lms_bridge.sync.sites import enrol_sites
 from lms_bridge.sync.source import Entry
@@ -100,14 +97,13 @@ def account_id(world: People, username: str) -> int:
         return account.id
 
 
-def mirrors_of(world: People) -> list[MirrorView]:
-    """What is known of everybody's user at the site."""
-    with world.bridge.runtime.database.read() as session:
-        return [view_of(row) for row in session.scalars(select(Mirror).order_by(Mirror.account_id))]
-
-
-def entries(world: World) -> Iterator[Entry]:
+def entries(world: People) -> Iterator[Entry]:
     """Every account with its mirror."""
     database = world.bridge.runtime.database
     for page in source.stream(database, "updago", source.extent(database).last_id):
         yield from page
+
+
+def mirrors_of(world: People) -> list[MirrorView]:
+    """What is known of everybody's user at the site."""
+    return [entry.mirror for entry in entries(world)]
