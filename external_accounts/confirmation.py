@@ -13,12 +13,22 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from external_accounts import audit
-from external_accounts.schema import Address
+from external_accounts.schema import Address, Proof
 
 
-def confirm_by_proof(session: Session, address: Address, *, proof_id: int, now: datetime, origin: audit.Origin) -> None:
-    """Set the address confirmed because a proof for it was just claimed in this transaction."""
-    _confirm(session, address, by="proof", now=now, origin=origin, proof_id=proof_id)
+class ProvesNothing(ValueError):
+    """The proof is not claimed, or was made for another mailbox."""
+
+
+def confirm_by_proof(session: Session, address: Address, proof: Proof, *, now: datetime, origin: audit.Origin) -> None:
+    """Set the address confirmed because `proof`, made for that very mailbox, was claimed.
+
+    Raises:
+        ProvesNothing: it was not. A mistake of the caller, never of a person.
+    """
+    if proof.claimed_at is None or not proof.email_key or proof.email_key != address.email_key:
+        raise ProvesNothing
+    _confirm(session, address, by="proof", now=now, origin=origin, proof_id=proof.id)
 
 
 def confirm_by_issuer(

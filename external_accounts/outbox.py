@@ -50,6 +50,7 @@ def enqueue(
         due_at=now,
         state="pending",
         attempts=0,
+        bounce_status="",
         last_error="",
     )
     session.add(mail)

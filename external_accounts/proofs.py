@@ -23,9 +23,11 @@ from sqlalchemy.orm import Session
 from external_accounts import audit, confirmation
 from external_accounts.accounts import lock_account
 from external_accounts.keys import Keys, UnknownKey
-from external_accounts.schema import AccountId, Address, Proof
+from external_accounts.schema import AccountId, Address, Proof, Registration
 
 CONFIRM_ADDRESS = "confirm address"
+"""The one purpose whose claim has its effect here; what the others prove, their own modules do in the transaction of
+the claim."""
 
 CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ23456789"
 """No vowels (no words), nothing that looks like something else. 8 of 28 letters are 38 bits (TOK-03 asks for 20)."""
@@ -76,6 +78,24 @@ class CodeSpent(ProofUnusable):
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom or what a proof is about. At most one pending proof for each purpose and subject (D16)."""
+
+    account_id: AccountId | None = None
+    address_id: int | None = None
+    registration_id: int | None = None
+    sought: str = ""
+    """What a stranger typed to find an account, in its one form. Whose it is, nobody looked up yet (I3)."""
+    email_key: str = ""
+    """The mailbox that is shown to be read, where one is named."""
+
+
+def about(address: Address) -> Subject:
+    """The proof that somebody reads this address of an account."""
+    return Subject(account_id=address.account_id, address_id=address.id, email_key=address.email_key)
+
+
+@dataclass(frozen=True, slots=True)
 class ProofKeys:
     """What the mail shows: never stored, derived when the mail is written."""
 
@@ -86,7 +106,7 @@ class ProofKeys:
 def request_proof(
     session: Session,
     keys: Keys,
-    address: Address,
+    subject: Subject,
     *,
     purpose: str,
     lifetime: timedelta,
@@ -94,25 +114,17 @@ def request_proof(
     locale: str,
     now: datetime,
 ) -> tuple[Proof, bool]:
-    """The pending proof of this account, purpose and address: the living one, or a new one (D16: one at a time).
+    """The pending proof of this purpose and subject: the living one, or a new one (D16: one at a time).
 
     Returns the proof and whether a mail should go out now: a resend within `RESEND_PAUSE` sends nothing, silently.
+    For a subject that is only `sought`, the caller takes a budget on it first (`throttle.reserve`): that is where two
+    requests for the same text wait for each other.
     """
-    lock_account(session, address.account_id)
-    pending = session.scalars(
-        select(Proof).where(
-            Proof.account_id == address.account_id,
-            Proof.purpose == purpose,
-            Proof.claimed_at.is_(None),
-            Proof.cancelled_at.is_(None),
-        )
-    ).all()
-    living = None
-    for proof in pending:
-        if proof.email_key == address.email_key and proof.expires_at > now and _still_ours(keys, proof):
-            living = proof
-        elif proof.email_key != address.email_key:
-            proof.cancelled_at = now  # the person changed the address: the old one proves nothing (LNK-04)
+    if subject.account_id is not None:
+        lock_account(session, subject.account_id)
+    if subject.registration_id is not None:
+        session.get_one(Registration, subject.registration_id, with_for_update=True)
+    living = _living(session, keys, subject, purpose, now)
     if living is not None:
         living.service = service or living.service
         if now - living.sent_at < RESEND_PAUSE:
@@ -126,14 +138,17 @@ def request_proof(
     nonce = secrets.token_bytes(16)
     proof = Proof(
         handle=secrets.token_hex(16),
-        account_id=address.account_id,
-        address_id=address.id,
+        account_id=subject.account_id,
+        address_id=subject.address_id,
+        registration_id=subject.registration_id,
+        sought=subject.sought,
         purpose=purpose,
-        email_key=address.email_key,
+        email_key=subject.email_key,
         nonce=nonce,
         key_id=keys.current_id,
         link_hash=_hash(_link_secret(keys, purpose, nonce, keys.current_id)),
         created_at=now,
+        lifetime_seconds=int(lifetime.total_seconds()),
         expires_at=now + lifetime,
         code_expires_at=now + min(CODE_LIFETIME, lifetime),
         code_attempts=0,
@@ -142,10 +157,28 @@ def request_proof(
         claimed_with="",
         service=service,
         locale=locale,
+        details={},
     )
     session.add(proof)
     session.flush()
     return proof, True
+
+
+def _living(session: Session, keys: Keys, subject: Subject, purpose: str, now: datetime) -> Proof | None:
+    pending = session.scalars(
+        select(Proof).where(
+            Proof.account_id == subject.account_id,
+            Proof.address_id == subject.address_id,
+            Proof.registration_id == subject.registration_id,
+            Proof.sought == subject.sought,
+            Proof.purpose == purpose,
+            Proof.email_key == subject.email_key,
+            Proof.claimed_at.is_(None),
+            Proof.cancelled_at.is_(None),
+            Proof.expires_at > now,
+        )
+    )
+    return next((proof for proof in pending if _still_ours(keys, proof)), None)
 
 
 def proof_keys(keys: Keys, proof: Proof) -> ProofKeys:
@@ -244,13 +277,48 @@ def claim_by_code(
     Raises:
         CodeWrong: not the code. ProofExpired, ProofUsed, ProofCancelled: as for the link.
     """
+    _compare(keys, proof, typed)
+    return _claim(session, proof.id, "code", now=now, origin=origin)
+
+
+def change_code_for_link(session: Session, keys: Keys, proof: Proof, typed: str, *, now: datetime) -> ProofKeys:
+    """Spend the code, after `reserve_code_attempt`, for the link of the same mail: the proof itself is not used yet.
+
+    For purposes where more than a click is needed (a new password): the browser that typed the code goes on as if it
+    had opened the link. A code can be spent once.
+
+    Raises:
+        CodeWrong: not the code. CodeSpent: somebody else was faster, or its time is over.
+        ProofExpired, ProofUsed, ProofCancelled: the proof itself is over.
+    """
+    _compare(keys, proof, typed)
+    spent = session.scalar(
+        update(Proof)
+        .where(
+            Proof.id == proof.id,
+            Proof.claimed_at.is_(None),
+            Proof.cancelled_at.is_(None),
+            Proof.expires_at > now,
+            Proof.code_round == proof.code_round,
+            Proof.code_expires_at > now,
+        )
+        .values(code_expires_at=now)
+        .returning(Proof.id)
+    )
+    current = session.get_one(Proof, proof.id, populate_existing=True)
+    if spent is None:
+        _raise_if_over(session, current, now)
+        raise CodeSpent(current)
+    return proof_keys(keys, current)
+
+
+def _compare(keys: Keys, proof: Proof, typed: str) -> None:
     try:
         right = hmac.compare_digest(_code(keys, proof).encode(), read_code(typed).encode("utf-8", "replace"))
     except UnknownKey:
         right = False
     if not right:
         raise CodeWrong(proof, attempts_left=CODE_ATTEMPTS - proof.code_attempts)
-    return _claim(session, proof.id, "code", now=now, origin=origin)
 
 
 def read_code(typed: str) -> str:
@@ -286,10 +354,11 @@ def _claim(
     if claimed is None:
         _raise_if_over(session, proof, now)
         raise ProofUnknown(proof)
-    address = session.get_one(Address, proof.address_id)
-    if address.email_key != proof.email_key:
-        raise ProofCancelled(proof)
-    confirmation.confirm_by_proof(session, address, proof_id=proof.id, now=now, origin=origin)
+    if proof.purpose == CONFIRM_ADDRESS:
+        address = session.get(Address, proof.address_id)
+        if address is None or address.email_key != proof.email_key:
+            raise ProofCancelled(proof)
+        confirmation.confirm_by_proof(session, address, proof, now=now, origin=origin)
     return proof
 
 

@@ -57,6 +57,13 @@ class Account(Base):
     rights_end_at: Mapped[datetime | None]
     erased_at: Mapped[datetime | None]
     last_sign_in_at: Mapped[datetime | None]
+    erasure_asked_at: Mapped[datetime | None]
+    """When the person asked for the deletion; until `erasure_due_at` they can take it back."""
+    erasure_due_at: Mapped[datetime | None] = mapped_column(index=True)
+    checked_at: Mapped[datetime | None]
+    """When the person last looked through their contact details and said that they are right."""
+    reminded_at: Mapped[datetime | None]
+    """When they were last asked to, or to renew their password."""
     version: Mapped[int] = mapped_column(Integer, default=1)
     """Grows with every change that other systems mirror; the sync compares it with what it last wrote."""
 
@@ -144,20 +151,30 @@ class Proof(Base):
     """
 
     __tablename__ = "proofs"
-    __table_args__ = (Index("ix_proofs_pending", "account_id", "purpose", "claimed_at", "cancelled_at"),)
+    __table_args__ = (
+        Index("ix_proofs_pending", "account_id", "purpose", "claimed_at", "cancelled_at"),
+        Index("ix_proofs_sought", "sought", sqlite_where=text("sought <> ''"), postgresql_where=text("sought <> ''")),
+    )
 
     id: Mapped[int] = mapped_column(Generated(), primary_key=True)
     handle: Mapped[str] = mapped_column(String(32), unique=True)
     """Public name of the proof on waiting pages. Gives no right by itself."""
-    account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"))
-    address_id: Mapped[int] = mapped_column(ForeignKey("addresses.id"))
+    account_id: Mapped[AccountId | None] = mapped_column(ForeignKey("accounts.id"))
+    address_id: Mapped[int | None] = mapped_column(ForeignKey("addresses.id"))
+    registration_id: Mapped[int | None] = mapped_column(ForeignKey("registrations.id"), index=True)
+    sought: Mapped[str] = mapped_column(String(320), default="")
+    """What a stranger typed to find an account (`username:…`, `email:…`): looked up after the answer, never before."""
     purpose: Mapped[str] = mapped_column(String(30))
     email_key: Mapped[str] = mapped_column(String(254))
-    """The address the proof was made for: if the row's address changes, the proof proves nothing."""
+    """The mailbox the proof was made for, where it is one: if the row's address changes, the proof proves nothing."""
     nonce: Mapped[bytes] = mapped_column(LargeBinary(16))
     key_id: Mapped[str] = mapped_column(String(16))
     link_hash: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime]
+    lifetime_seconds: Mapped[int] = mapped_column(Integer)
+    """How long the link is good, counted from the moment a mail server took the mail."""
+    accepted_at: Mapped[datetime | None]
+    """When a mail server first took it."""
     expires_at: Mapped[datetime]
     code_expires_at: Mapped[datetime]
     code_attempts: Mapped[int] = mapped_column(Integer, default=0)
@@ -170,6 +187,48 @@ class Proof(Base):
     service: Mapped[str | None] = mapped_column(Text)
     """Where the person wanted to go when the proof was asked for."""
     locale: Mapped[str] = mapped_column(String(10))
+    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    """What else its purpose needs to know (which address an undo brings back). No secret."""
+
+
+class Registration(Base):
+    """Somebody who asks for an account, or is invited to one. No account exists before the address is proved."""
+
+    __tablename__ = "registrations"
+    __table_args__ = (Index("ix_registrations_state", "state", "expires_at"),)
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    mode: Mapped[str] = mapped_column(String(10))
+    """`asked` (by the person) or `invited`."""
+    state: Mapped[str] = mapped_column(String(12))
+    """`unproved` → (`waiting` for a decision →) `accepted` → `done`; or `refused`, `withdrawn`."""
+    email: Mapped[str] = mapped_column(String(254))
+    email_key: Mapped[str] = mapped_column(String(254), index=True)
+    given_name: Mapped[str] = mapped_column(String(100), default="")
+    family_name: Mapped[str] = mapped_column(String(100), default="")
+    profile: Mapped[str] = mapped_column(String(40))
+    language: Mapped[str] = mapped_column(String(10), default="")
+    service: Mapped[str | None] = mapped_column(Text)
+    charter_version: Mapped[str] = mapped_column(String(40), default="")
+    charter_accepted_at: Mapped[datetime | None]
+    reason: Mapped[str] = mapped_column(String(500), default="")
+    """Why they ask, in their words."""
+    sponsor_id: Mapped[AccountId | None] = mapped_column(ForeignKey("accounts.id"), index=True)
+    """Who answers for them."""
+    rights_end_at: Mapped[datetime | None]
+    """When the account's rights will end."""
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(120), default="")
+    """`cli:NAME` or a user name; empty when the person asked."""
+    expires_at: Mapped[datetime]
+    proved_at: Mapped[datetime | None]
+    proof_id: Mapped[int | None]
+    """The claimed proof that showed that the address is read."""
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str] = mapped_column(String(120), default="")
+    decision_reason: Mapped[str] = mapped_column(String(500), default="")
+    account_id: Mapped[AccountId | None] = mapped_column(ForeignKey("accounts.id"))
+    """What came of it."""
 
 
 class Engagement(Base):
@@ -206,11 +265,14 @@ class OutboxMail(Base):
     """The Message-ID: the same at every attempt, so that a receiver can recognise a repetition."""
     created_at: Mapped[datetime]
     state: Mapped[str] = mapped_column(String(10), default="pending")
-    """`pending`, `sent`, `failed` (permanent) or `expired` (would arrive too late to be of use)."""
+    """`pending`, `sent`, `bounced` (taken, then sent back), `failed` (permanent) or `expired` (of no use any more)."""
     due_at: Mapped[datetime]
     leased_until: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     sent_at: Mapped[datetime | None]
+    bounced_at: Mapped[datetime | None]
+    bounce_status: Mapped[str] = mapped_column(String(20), default="")
+    """The enhanced status code of the report that came back (`5.1.1`)."""
     last_error: Mapped[str] = mapped_column(String(500), default="")
 
 

@@ -26,6 +26,8 @@ class SsoSession(Base):
     upstream_ticket_hash: Mapped[str | None] = mapped_column(String(64), index=True)
     """Hash of the upstream CAS's ticket, by which its single logout names the session."""
     created_at: Mapped[datetime]
+    authenticated_at: Mapped[datetime | None]
+    """When the person last showed again who they are, for a sensitive change; empty: at the sign-in only."""
     seen_at: Mapped[datetime]
     """Moved forward at most once a minute, so that a page view does not cost a write."""
     expires_at: Mapped[datetime]

@@ -22,7 +22,7 @@ from external_accounts import audit
 from external_accounts.accounts import Person
 from external_accounts.addresses import parse_address, primary_address
 from external_accounts.identities import create_local_account
-from external_accounts.proofs import CONFIRM_ADDRESS, claim_by_link, request_proof
+from external_accounts.proofs import CONFIRM_ADDRESS, about, claim_by_link, request_proof
 from external_accounts.schema import Account
 from lms_bridge import migrations
 from lms_bridge.app import create_app
@@ -97,7 +97,7 @@ class BridgeUnderTest:
         proof, _ = request_proof(
             session,
             self.runtime.keys,
-            address,
+            about(address),
             purpose=CONFIRM_ADDRESS,
             lifetime=timedelta(hours=1),
             service=None,

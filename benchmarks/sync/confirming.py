@@ -77,7 +77,7 @@ def _unconfirmed(bridge: Bridge, username: str) -> str:
         proof, _ = proofs.request_proof(
             session,
             runtime.keys,
-            address,
+            proofs.about(address),
             purpose=proofs.CONFIRM_ADDRESS,
             lifetime=timedelta(hours=1),
             service=None,

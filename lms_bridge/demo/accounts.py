@@ -12,7 +12,7 @@ from external_accounts import audit
 from external_accounts.accounts import Person, create_account, suspend
 from external_accounts.addresses import parse_address, primary_address, set_primary_address
 from external_accounts.identities import create_local_account
-from external_accounts.proofs import CONFIRM_ADDRESS, claim_by_link, request_proof
+from external_accounts.proofs import CONFIRM_ADDRESS, about, claim_by_link, request_proof
 from external_accounts.schema import Account, SignInIdentity
 from lms_bridge.demo.sel_directory import SelDirectory, SelUser
 from lms_bridge.runtime import Runtime
@@ -172,7 +172,7 @@ def _confirm(session: Session, runtime: Runtime, account: Account, now: datetime
     proof, _ = request_proof(
         session,
         runtime.keys,
-        address,
+        about(address),
         purpose=CONFIRM_ADDRESS,
         lifetime=timedelta(hours=1),
         service=None,

@@ -185,7 +185,7 @@ def _send(session: Session, address: Address, service: str | None, locale: str, 
     proof, due = proofs.request_proof(
         session,
         bridge.keys,
-        address,
+        proofs.about(address),
         purpose=proofs.CONFIRM_ADDRESS,
         lifetime=timedelta(hours=bridge.settings.confirmation_hours),
         service=service,

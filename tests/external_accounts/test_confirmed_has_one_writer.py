@@ -77,7 +77,7 @@ def _request(session: Session, keys: Keys, account: Account, _email: str) -> Non
         proofs.request_proof(
             session,
             keys,
-            address,
+            proofs.about(address),
             purpose=proofs.CONFIRM_ADDRESS,
             lifetime=timedelta(hours=1),
             service=None,

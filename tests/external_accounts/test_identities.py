@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import timedelta
 from threading import Barrier
 from typing import Any
 
@@ -14,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from external_accounts import audit
 from external_accounts.accounts import USERNAME_PATTERN, Person, UsernameTaken, account_by_username, account_facts
 from external_accounts.addresses import parse_address, primary_address, set_primary_address
-from external_accounts.confirmation import confirm_by_proof
 from external_accounts.database import Database
 from external_accounts.identities import (
     Assertion,
@@ -29,7 +30,9 @@ from external_accounts.identities import (
     find_local_credential,
     sign_in_with_assertion,
 )
-from external_accounts.schema import Account, AuditEvent, SignInIdentity
+from external_accounts.keys import Keys
+from external_accounts.proofs import CONFIRM_ADDRESS, about, claim_by_link, request_proof
+from external_accounts.schema import Account, Address, AuditEvent, SignInIdentity
 from tests.external_accounts.conftest import NOW
 
 LOCAL_NAMES = re.compile(r"ext\.[a-z0-9._-]{1,90}")
@@ -41,6 +44,22 @@ def sign_in(database: Database, assertion: Assertion, trusted: tuple[str, ...] =
     with database.begin() as session:
         account, _ = sign_in_with_assertion(session, assertion, trusted_domains=trusted, now=NOW, origin=audit.SYSTEM)
         return account.id
+
+
+def confirm(session: Session, address: Address) -> None:
+    """By a proof: nothing else may (I4)."""
+    hour = timedelta(hours=1)
+    proof, _ = request_proof(
+        session,
+        Keys(["k" * 40]),
+        about(address),
+        purpose=CONFIRM_ADDRESS,
+        lifetime=hour,
+        service=None,
+        locale="fr",
+        now=NOW,
+    )
+    claim_by_link(session, proof.id, now=NOW, origin=audit.SYSTEM)
 
 
 def facts(database: Database, account_id: int) -> Any:
@@ -135,7 +154,7 @@ def test_lnk_01_equal_mail_never_joins_a_local_account(database: Database, add_p
     with database.begin() as session:
         address = primary_address(session.get_one(Account, local))
         assert address is not None
-        confirm_by_proof(session, address, proof_id=1, now=NOW, origin=audit.SYSTEM)
+        confirm(session, address)
     through_cas = sign_in(database, SEL, trusted=("univ.example",))
     assert through_cas != local
     with database.read() as session:
@@ -278,7 +297,7 @@ def test_writing_down_somebody_s_address_does_not_shut_them_out(database: Databa
     with database.begin() as session:
         address = primary_address(session.get_one(Account, owner))
         assert address is not None
-        confirm_by_proof(session, address, proof_id=1, now=NOW, origin=audit.SYSTEM)
+        confirm(session, address)
     add_person(database, "ext.squatter", "ada@mail.example")
     with database.read() as session:
         found = find_local_credential(session, "ada@mail.example")

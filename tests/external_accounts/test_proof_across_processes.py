@@ -11,7 +11,7 @@ from external_accounts.accounts import account_facts
 from external_accounts.addresses import primary_address
 from external_accounts.database import Database
 from external_accounts.keys import Keys
-from external_accounts.proofs import CONFIRM_ADDRESS, request_proof
+from external_accounts.proofs import CONFIRM_ADDRESS, about, request_proof
 from external_accounts.schema import Account
 from tests.external_accounts.conftest import NOW
 
@@ -28,7 +28,7 @@ def test_fifty_uses_from_four_processes_succeed_exactly_once_i2(
         proof, _ = request_proof(
             session,
             keys,
-            address,
+            about(address),
             purpose=CONFIRM_ADDRESS,
             lifetime=timedelta(hours=1),
             service=None,

@@ -42,7 +42,14 @@ def ask(database: Database, keys: Keys, account_id: int, now: datetime = NOW) ->
         address = primary_address(session.get_one(Account, account_id))
         assert address is not None
         proof, _ = proofs.request_proof(
-            session, keys, address, purpose=CONFIRM_ADDRESS, lifetime=DAY, service=None, locale="fr", now=now
+            session,
+            keys,
+            proofs.about(address),
+            purpose=CONFIRM_ADDRESS,
+            lifetime=DAY,
+            service=None,
+            locale="fr",
+            now=now,
         )
         return proof
 

@@ -20,7 +20,7 @@ import requests
 from sqlalchemy import select
 
 from external_accounts.addresses import primary_address
-from external_accounts.proofs import CONFIRM_ADDRESS, handle_token, proof_keys, request_proof
+from external_accounts.proofs import CONFIRM_ADDRESS, about, handle_token, proof_keys, request_proof
 from external_accounts.schema import Account, AuditEvent
 from lms_bridge.runtime import build_runtime
 from lms_bridge.settings import build
@@ -52,7 +52,7 @@ class Served:
             proof, _ = request_proof(
                 session,
                 runtime.keys,
-                address,
+                about(address),
                 purpose=CONFIRM_ADDRESS,
                 lifetime=timedelta(hours=1),
                 service=None,
