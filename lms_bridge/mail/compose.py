@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from external_accounts import proofs
 from external_accounts.accounts import Person
 from external_accounts.keys import UnknownKey
 from external_accounts.proofs import format_code, proof_keys, state_of
@@ -26,6 +27,11 @@ from lms_bridge.runtime import Runtime
 from lms_bridge.settings import Settings
 from lms_bridge.settings.sections import text_in
 from lms_bridge.web.theme import theme
+
+LINKS = {
+    proofs.CONFIRM_ADDRESS: "/account/confirm",
+}
+"""Where the link of each purpose leads."""
 
 
 class NothingToSay(Exception):
@@ -62,7 +68,7 @@ def _proof_context(proof: Proof, runtime: Runtime, locale: str, now: datetime) -
         except ServiceRefused:
             service_label = None  # no longer registered: nobody is sent there either
     return {
-        "link": f"{settings.public_url}/account/confirm/{secrets.link_token}",
+        "link": f"{settings.public_url}{LINKS[proof.purpose]}/{secrets.link_token}",
         "code": format_code(secrets.code) if proof.code_expires_at > now else None,
         "deadline": i18n.format_deadline(proof.expires_at, settings.zone, locale),
         "code_deadline": i18n.format_deadline(proof.code_expires_at, settings.zone, locale),

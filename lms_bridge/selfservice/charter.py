@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from external_accounts.engagements import accept
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
-from lms_bridge.selfservice.confirm import registered_service
+from lms_bridge.selfservice.proof_pages import registered_service
 from lms_bridge.settings.sections import text_in
 from lms_bridge.signin.doors import onward_query
 from lms_bridge.web import headers

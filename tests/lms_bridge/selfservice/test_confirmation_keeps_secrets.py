@@ -249,14 +249,14 @@ def test_the_audit_trail_tells_the_story_and_holds_no_secret_ses_07(scene: Scene
 
 
 def test_i8_when_the_mail_cannot_be_written_nothing_else_is(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lms_bridge.selfservice import confirm
+    from lms_bridge.selfservice import proof_pages
 
     def broken(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("the machine stops here")
 
     scene.ada.sign_in("ext.ada", service=APP)
     with monkeypatch.context() as stopped:
-        stopped.setattr(confirm.outbox, "enqueue", broken)
+        stopped.setattr(proof_pages.outbox, "enqueue", broken)
         page = scene.ada.submit()
     assert page.status_code == 500
     assert "the machine stops here" not in page.text

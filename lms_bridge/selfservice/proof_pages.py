@@ -1,0 +1,187 @@
+"""What the pages of every proof share: sending within the budgets, trying a code, waiting, too late, going on.
+
+A purpose has a `Family`: where its pages stand, which mail it sends. What claiming it does is the purpose's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from flask import render_template
+from sqlalchemy.orm import Session
+
+from external_accounts import audit, outbox, proofs, throttle
+from external_accounts.addresses import mask_address
+from external_accounts.proofs import CodeSpent, CodeWrong
+from external_accounts.schema import Address, Proof
+from external_accounts.throttle import Throttled, Use
+from lms_bridge.cas.services import ServiceRefused
+from lms_bridge.i18n import current_locale, format_deadline, ngettext
+from lms_bridge.i18n import gettext as _
+from lms_bridge.settings.sections import Service, text_in
+from lms_bridge.signin.doors import onward_query
+from lms_bridge.web.request import current, origin, runtime
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The pages of one purpose."""
+
+    purpose: str
+    path: str
+    """Where they stand: `<path>/<token>`, `<path>/<token>/resend`, `<path>/<token>/state`."""
+    mail: str
+    """Template of the message."""
+    folder: str
+    """Templates of the pages."""
+
+
+def send(
+    session: Session,
+    family: Family,
+    address: Address,
+    *,
+    lifetime: timedelta,
+    service: str | None,
+    locale: str,
+    now: datetime,
+) -> Proof:
+    """Make or find the proof that somebody reads this address, and queue its mail, within the budgets (D12).
+
+    Over budget, the page looks the same.
+    """
+    bridge = runtime()
+    proof, due = proofs.request_proof(
+        session,
+        bridge.keys,
+        proofs.about(address),
+        purpose=family.purpose,
+        lifetime=lifetime,
+        service=service,
+        locale=locale,
+        now=now,
+    )
+    if due and within_budget(session, address.email_key, now):
+        outbox.enqueue(
+            session,
+            family.mail,
+            address.email,
+            locale=locale,
+            now=now,
+            mail_domain=bridge.settings.public_host,
+            account_id=address.account_id,
+            proof_id=proof.id,
+        )
+        audit.record(
+            session,
+            "proof.sent",
+            outcome="ok",
+            now=now,
+            origin=origin(),
+            account_id=address.account_id,
+            proof_id=proof.id,
+        )
+    return proof
+
+
+def within_budget(session: Session, recipient: str, now: datetime) -> bool:
+    """Take one mail from the budgets of `recipient` (an address's key, or what a stranger typed) and of the network."""
+    uses = [
+        Use(throttle.PROOF_MAIL_ADDRESS, recipient),
+        throttle.network_use(
+            origin().network,
+            runtime().settings.throttle.campus_prefixes,
+            ordinary=throttle.PROOF_MAIL_NETWORK,
+            campus_limit=throttle.PROOF_MAIL_CAMPUS,
+        ),
+    ]
+    try:
+        with session.begin_nested():
+            throttle.reserve(session, uses, now)
+    except Throttled:
+        return False
+    return True
+
+
+def try_code(proof_id: int, now: datetime, use: Callable[[Session, Proof], T]) -> T:
+    """Reserve a try, keep it whatever happens, then let `use` compare (I2).
+
+    Raises:
+        CodeWrong, CodeSpent, ProofExpired, ProofUsed, ProofCancelled: see `external_accounts.proofs`.
+    """
+    bridge = runtime()
+    with bridge.database.begin() as session:
+        proof = proofs.reserve_code_attempt(session, proof_id, now=now)
+    try:
+        with bridge.database.begin() as session:
+            return use(session, proof)
+    except CodeWrong:
+        with bridge.database.begin() as session:
+            audit.record(session, "proof.code", outcome="wrong", now=now, origin=origin(), account_id=proof.account_id)
+        raise
+
+
+def code_error(error: CodeWrong | CodeSpent) -> str:
+    """What the waiting page says of a code that was not accepted."""
+    if isinstance(error, CodeSpent):
+        return _("This code can no longer be used. Use the link in the message, or ask for a new message.")
+    left = error.attempts_left
+    if not left:
+        return _("This is not the code, and it cannot be tried again. Use the link, or ask for a new message.")
+    return ngettext("This is not the code. %(num)d try left.", "This is not the code. %(num)d tries left.", left)
+
+
+def waiting(family: Family, token: str, proof: Proof, now: datetime, *, error: str | None = None) -> str:
+    """The page that waits for the mail: takes the code, sends again, moves on when the link is used elsewhere."""
+    person = current()
+    mine = person is not None and proof.account_id is not None and person.facts.account_id == proof.account_id
+    wait = proof.sent_at + proofs.RESEND_PAUSE - now
+    here = f"{family.path}/{token}"
+    return render_template(
+        f"{family.folder}/waiting.html",
+        email=mask_address(proof.email_key) if mine else None,
+        deadline=deadline(proof.expires_at),
+        code_deadline=deadline(proof.code_expires_at) if proof.code_expires_at > now else None,
+        action=here,
+        error=error,
+        resend_action=f"{here}/resend",
+        resend_wait_seconds=max(0, -(-wait // timedelta(seconds=1))) or None,
+        state_url=f"{here}/state",
+        continue_url=onward(proof)["continue_url"],
+    )
+
+
+def expired(family: Family, token: str) -> str:
+    return render_template(f"{family.folder}/expired.html", resend_action=f"{family.path}/{token}/resend")
+
+
+def onward(proof: Proof | None) -> dict[str, str | None]:
+    """Where to go on to: the service asked for first, if it is still registered."""
+    url = registered_service(proof.service) if proof else None
+    service: Service | None = runtime().registry.find(url) if url else None
+    label = text_in(service.label, current_locale()) if service else None
+    return {
+        "continue_url": f"/cas/login{onward_query(url)}" if url else "/",
+        "continue_label": _("Continue to %(service)s", service=label) if label else None,
+        "service_label": label,
+    }
+
+
+def registered_service(url: str | None) -> str | None:
+    """The address, when it is a registered service's; nothing else is kept or followed."""
+    if not url:
+        return None
+    try:
+        runtime().registry.find(url)
+    except ServiceRefused:
+        return None
+    return url
+
+
+def deadline(moment: datetime) -> str:
+    return format_deadline(moment, runtime().settings.zone, current_locale())
