@@ -24,7 +24,6 @@ EVERY_SECOND_OR_TWO = (
     functions.deliver_mails,
     functions.end_sessions_in_moodle,
     functions.bring_mirrors_into_step,
-    functions.give_memory_back,
 )
 
 

@@ -11,16 +11,18 @@ import threading
 import time
 
 from external_accounts.database import Waiting
-from lms_bridge.jobs.schedule import PROCESS_JOBS, SHARED_JOBS, Job, woken
+from lms_bridge.jobs.schedule import JOBS, Job, woken
 from lms_bridge.runtime import Runtime
 
 
-def start_background_work(runtime: Runtime, *, shared: bool = True) -> Runner:
+def start_background_work(runtime: Runtime) -> Runner | None:
     """Start what a serving process does beside serving; the caller stops it.
 
-    With a broker the shared work belongs to `lms-bridge worker`, as it does when `shared` is false.
+    With a broker the work belongs to `lms-bridge worker`.
     """
-    runner = Runner(runtime, shared=shared and not runtime.settings.jobs.broker_url)
+    if runtime.settings.jobs.broker_url:
+        return None
+    runner = Runner(runtime)
     runner.start()
     return runner
 
@@ -28,21 +30,17 @@ def start_background_work(runtime: Runtime, *, shared: bool = True) -> Runner:
 class Runner:
     """Does the background work of one process until stopped."""
 
-    def __init__(self, runtime: Runtime, *, shared: bool = True) -> None:
-        """With `shared` false, only what the process must do for itself."""
+    def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._shared = shared
-        jobs = (*(SHARED_JOBS if shared else ()), *PROCESS_JOBS)
-        self._jobs = jobs
+        self._jobs = JOBS
         self._stopping = threading.Event()
-        self._wake = {job.name: threading.Event() for job in jobs}
+        self._wake = {job.name: threading.Event() for job in JOBS}
         self._threads = [
-            threading.Thread(target=self._loop, args=[job], name=f"job-{job.name}", daemon=True) for job in jobs
+            threading.Thread(target=self._loop, args=[job], name=f"job-{job.name}", daemon=True) for job in JOBS
         ]
 
     def start(self) -> None:
-        if self._shared:
-            self._runtime.database.on_waiting = self.wake
+        self._runtime.database.on_waiting = self.wake
         for thread in self._threads:
             thread.start()
 

@@ -73,11 +73,6 @@ def introduce_sites(runtime: Runtime) -> int:
     return 0
 
 
-def give_memory_back(runtime: Runtime) -> int:
-    runtime.hashing.give_memory_back()
-    return 0
-
-
 def purge(runtime: Runtime) -> int:
     """Drop what is over: unused tickets, old sessions, spent proofs, sent mails, full throttle buckets."""
     now: datetime = runtime.clock()

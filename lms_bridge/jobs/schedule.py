@@ -42,7 +42,7 @@ class Job:
             log.exception("jobs.round", job=self.name)
 
 
-SHARED_JOBS = (
+JOBS = (
     Job("deliver_logouts", functions.deliver_logouts, every=1, woken_by=(Ticket,)),
     Job("deliver_mails", functions.deliver_mails, every=1, woken_by=(OutboxMail,)),
     Job("end_sessions_in_moodle", functions.end_sessions_in_moodle, every=2, woken_by=(Mirror,)),
@@ -54,10 +54,7 @@ SHARED_JOBS = (
 )
 """Work on rows: any process may do it for all."""
 
-PROCESS_JOBS = (Job("give_memory_back", functions.give_memory_back, every=2),)
-"""What a serving process can only do for itself."""
-
 
 def woken(kinds: Waiting) -> list[Job]:
     """The jobs that rows of these kinds wake."""
-    return [job for job in SHARED_JOBS if kinds.intersection(job.woken_by)]
+    return [job for job in JOBS if kinds.intersection(job.woken_by)]

@@ -13,7 +13,7 @@ import structlog
 from celery import beat, signals
 
 from lms_bridge.jobs.distributed import Sender, celery_app, task_name
-from lms_bridge.jobs.schedule import SHARED_JOBS, Job
+from lms_bridge.jobs.schedule import JOBS, Job
 from lms_bridge.runtime import Runtime
 
 log = structlog.get_logger(__name__)
@@ -81,7 +81,7 @@ def run_worker(runtime: Runtime, *, with_beat: bool) -> int:
         stopping.set()
 
     signals.worker_shutting_down.connect(shutting_down, weak=False)
-    turns = {task_name(job): Turn(job, runtime, stopping) for job in SHARED_JOBS}
+    turns = {task_name(job): Turn(job, runtime, stopping) for job in JOBS}
     app = celery_app(runtime.settings.jobs)
     for name, turn in turns.items():
         app.task(turn.take, name=name)
@@ -105,7 +105,7 @@ def run_worker(runtime: Runtime, *, with_beat: bool) -> int:
 
 def _beat(app: Any, runtime: Runtime, here: Callable[[str], Any]) -> beat.Service:
     app.conf.beat_schedule = {
-        job.name: {"task": task_name(job), "schedule": job.every, "relative": False} for job in SHARED_JOBS
+        job.name: {"task": task_name(job), "schedule": job.every, "relative": False} for job in JOBS
     }
     scheduler = partial(Sweeps, sender=Sender(runtime.settings.jobs), here=here)
     service = beat.Service(app, max_interval=1, scheduler_cls=scheduler, remote_control=False)

@@ -13,13 +13,13 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from lms_bridge.app import create_app
-from lms_bridge.jobs.embedded import start_background_work
+from lms_bridge.jobs.embedded import Runner, start_background_work
 from lms_bridge.ops import logs
 from lms_bridge.runtime import build_runtime
 from lms_bridge.serving.worker import ConnectionCounts, StayingWorker
 from lms_bridge.settings import Settings
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # <malloc.h>
+_M_ARENA_MAX = -8  # <malloc.h>
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Serving:
     workers: int
     threads: int
     jobs: bool
-    """Whether the workers do the background work; without it, and with a broker, only what is each process's own."""
+    """Whether the workers do the background work too. With a broker they never do."""
 
 
 class Server(BaseApplication):
@@ -68,7 +68,7 @@ class Server(BaseApplication):
         config.__dict__.update({name: setting.get() for name, setting in config.settings.items()})
 
     def run(self) -> None:
-        _tame_the_heap()
+        _one_heap()
         gc.collect()
         gc.freeze()  # what is there now stays; looking through it again would only copy pages that workers share
         super().run()  # type: ignore[no-untyped-call]
@@ -78,7 +78,7 @@ class Server(BaseApplication):
         logs.configure(self._serving.settings.log_level, self._serving.settings.log_format)
         runtime = build_runtime(self._serving.settings, processes=self._serving.workers)
         app = create_app(runtime)
-        app.extensions["lms_bridge_jobs"] = start_background_work(runtime, shared=self._serving.jobs)
+        app.extensions["lms_bridge_jobs"] = start_background_work(runtime) if self._serving.jobs else None
         return app
 
     def _seat(self, server: Any, worker: StayingWorker) -> None:
@@ -90,19 +90,16 @@ def _close(_server: Any, worker: Any) -> None:
     """End a worker's background work before its process ends."""
     app = getattr(worker, "wsgi", None)
     if app is not None:
-        app.extensions["lms_bridge_jobs"].stop()
+        jobs: Runner | None = app.extensions["lms_bridge_jobs"]
+        if jobs is not None:
+            jobs.stop()
         app.extensions["lms_bridge"].close()
 
 
-def _tame_the_heap() -> None:
-    """Have glibc serve all threads from one heap, and keep what a hash worked in until it is told to give it back.
+def _one_heap() -> None:
+    """Have glibc serve all threads from one heap: each of its own keeps what it once needed, 3 MiB a worker in all.
 
-    Only from that heap can `PasswordHashing.give_memory_back` return 19 MiB a hash; left to itself, glibc would return
-    and fetch them with every hash, which costs a tenth of the sign-ins. Python's own allocator stands in front of it,
-    so nobody waits for the heap. The workers inherit this.
+    Python's own allocator stands in front of it, so nobody waits for the heap. The workers inherit this.
     """
-    with suppress(OSError, AttributeError):
-        glibc = ctypes.CDLL(None)
-        glibc.mallopt(_M_ARENA_MAX, 1)
-        glibc.mallopt(_M_MMAP_THRESHOLD, 32 * 1024 * 1024)
-        glibc.mallopt(_M_TRIM_THRESHOLD, 512 * 1024 * 1024)
+    with suppress(OSError, AttributeError):  # not glibc: its own allocator decides
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)

@@ -12,6 +12,7 @@ import pytest
 from argon2 import PasswordHasher
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nacl.pwhash import argon2id
 
 from external_accounts.passwords import MAX_PASSWORD_LENGTH, HashingBusy, PasswordHashing
 
@@ -77,6 +78,21 @@ def test_a_damaged_hash_is_nobody_s_password(hashing: PasswordHashing, stored: s
     assert not hashing.verify(stored, "correct horse battery").correct
 
 
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_a_hash_of_another_program_is_good_and_renewed_pwd_06(hashing: PasswordHashing, lanes: int) -> None:
+    theirs = PasswordHasher(time_cost=3, memory_cost=256, parallelism=lanes).hash("mot de passe déjà vu")
+    assert hashing.verify(theirs, "mot de passe déjà vu").new_hash
+    assert not hashing.verify(theirs, "mot de passe deja vu").correct
+
+
+def test_another_program_takes_our_hash() -> None:
+    hashing = PasswordHashing()
+    stored = hashing.hash("correct horse battery")
+    hashing.close()
+    assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert PasswordHasher().verify(stored, "correct horse battery")
+
+
 def test_changed_parameters_ask_for_a_new_hash_and_equal_ones_do_not_pwd_06(hashing: PasswordHashing) -> None:
     old = PasswordHasher(time_cost=2, memory_cost=64, parallelism=1).hash("correct horse battery")
     verdict = hashing.verify(old, "correct horse battery")
@@ -90,20 +106,20 @@ def test_changed_parameters_ask_for_a_new_hash_and_equal_ones_do_not_pwd_06(hash
 
 def test_hashing_never_uses_more_threads_than_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     busy, most, lock = 0, 0, threading.Lock()
-    really = PasswordHasher.verify
+    really = argon2id.verify
 
-    def counted(self: PasswordHasher, *arguments: str) -> bool:
+    def counted(*arguments: bytes) -> bool:
         nonlocal busy, most
         with lock:
             busy += 1
             most = max(most, busy)
         try:
-            return really(self, *arguments)
+            return really(*arguments)
         finally:
             with lock:
                 busy -= 1
 
-    monkeypatch.setattr(PasswordHasher, "verify", counted)
+    monkeypatch.setattr(argon2id, "verify", counted)
     hashing = PasswordHashing(threads=2, queue=40, time_cost=2, memory_kib=2048)
     stored = hashing.hash("correct horse battery")
     with ThreadPoolExecutor(24) as pool:
@@ -117,14 +133,14 @@ def test_a_queue_longer_than_anybody_waits_is_refused_at_once_and_recovers(monke
     release, started = threading.Event(), threading.Semaphore(0)
     hashing = PasswordHashing(threads=1, queue=1, **CHEAP)
     stored = hashing.hash("correct horse battery")
-    really = PasswordHasher.verify
+    really = argon2id.verify
 
-    def slow(self: PasswordHasher, *arguments: str) -> bool:
+    def slow(*arguments: bytes) -> bool:
         started.release()
         release.wait(timeout=30)
-        return really(self, *arguments)
+        return really(*arguments)
 
-    monkeypatch.setattr(PasswordHasher, "verify", slow)
+    monkeypatch.setattr(argon2id, "verify", slow)
     with ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(hashing.verify, stored, "correct horse battery")]
         assert started.acquire(timeout=30)

@@ -11,7 +11,7 @@ import pytest
 
 from lms_bridge.jobs import embedded
 from lms_bridge.jobs.embedded import Runner
-from lms_bridge.jobs.schedule import SHARED_JOBS, Job
+from lms_bridge.jobs.schedule import JOBS, Job
 from tests.lms_bridge.jobs.conftest import Hold, Works, eventually
 from tests.lms_bridge.sync.conftest import World, running_world
 from tests.peers.mail_server import running_mail_server
@@ -26,7 +26,7 @@ def database_url(tmp_path: Path) -> str:
 @pytest.fixture
 def no_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the first round a job is only done when it is woken."""
-    monkeypatch.setattr(embedded, "SHARED_JOBS", tuple(replace(job, every=3600) for job in SHARED_JOBS))
+    monkeypatch.setattr(embedded, "JOBS", tuple(replace(job, every=3600) for job in JOBS))
 
 
 @pytest.fixture
@@ -88,8 +88,8 @@ def test_a_job_that_fails_ends_neither_the_others_nor_itself(works: Works, monke
         failures.append(True)
         raise RuntimeError("broken")
 
-    jobs = [replace(job, run=fail, every=0.01) if job.name == "deliver_logouts" else job for job in SHARED_JOBS]
-    monkeypatch.setattr(embedded, "SHARED_JOBS", tuple(jobs))
+    jobs = [replace(job, run=fail, every=0.01) if job.name == "deliver_logouts" else job for job in JOBS]
+    monkeypatch.setattr(embedded, "JOBS", tuple(jobs))
     runner = Runner(works.runtime)
     runner.start()
     try:
@@ -98,13 +98,6 @@ def test_a_job_that_fails_ends_neither_the_others_nor_itself(works: Works, monke
         eventually(lambda: len(failures) > 2)
     finally:
         runner.stop()
-
-
-def test_without_the_shared_work_a_process_takes_no_rows(works: Works) -> None:
-    works.write_mails("m@mail.example")
-    runner = Runner(works.runtime, shared=False)
-    runner.run_once()
-    assert works.states() == {"pending"}
 
 
 def test_a_stopped_runner_has_ended_all_its_threads(works: Works, runner: Runner) -> None:

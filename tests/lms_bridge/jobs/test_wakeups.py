@@ -14,7 +14,7 @@ from external_accounts import outbox
 from external_accounts.accounts import account_by_username
 from external_accounts.database import Waiting
 from external_accounts.schema import Account, OutboxMail
-from lms_bridge.jobs.schedule import SHARED_JOBS, Job, woken
+from lms_bridge.jobs.schedule import JOBS, Job, woken
 from lms_bridge.schema import Mirror, Ticket
 from tests.bridge_under_test import BridgeUnderTest, settings_values
 from tests.lms_bridge.sync.conftest import World
@@ -132,7 +132,7 @@ def test_a_job_asked_for_while_it_works_goes_round_once_more_and_nobody_waits() 
 
 
 def test_names_of_jobs_are_distinct() -> None:
-    assert len({job.name for job in SHARED_JOBS}) == len(SHARED_JOBS)
+    assert len({job.name for job in JOBS}) == len(JOBS)
 
 
 def test_without_a_broker_no_process_carries_celery(tmp_path: Path) -> None:

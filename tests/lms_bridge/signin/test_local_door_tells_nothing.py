@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -89,7 +88,8 @@ def test_only_after_the_right_password_is_somebody_told_that_they_are_suspended(
 
 
 def test_known_and_unknown_take_as_long_i3_d14(town: BridgeUnderTest) -> None:
-    """Medians of interleaved tries, generously bounded: a shortcut past the hash would be ten times faster. TOK-01."""
+    """The best of interleaved tries, which other work on the machine disturbs least. A shortcut past the hash would be
+    ten times faster. TOK-01."""
     times: dict[str, list[float]] = {"ext.ada": [], "ext.nobody": [], "jdupont": [], "nobody@mail.example": []}
     browser = town.browser()
     browser.get("/signin/local")
@@ -103,9 +103,9 @@ def test_known_and_unknown_take_as_long_i3_d14(town: BridgeUnderTest) -> None:
             spent.append(time.perf_counter() - begun)
             assert answer.status_code == 401
             town.clock.forward(minutes=1)
-    usual = median(times["ext.ada"])
+    usual = min(times["ext.ada"])
     for name, spent in times.items():
-        assert 0.4 < median(spent) / usual < 2.5, name
+        assert 0.4 < min(spent) / usual < 2.5, name
 
 
 def test_d13_d40_known_and_unknown_are_slowed_alike_and_told_when_to_come_back(town: BridgeUnderTest) -> None:
