@@ -2,8 +2,8 @@
 
 * A thread stays with a kept connection for a moment after an answer. The next request often follows at once (a reverse
   proxy, a browser fetching what a page needs), and is then answered without a detour over the worker's main thread.
-* A worker that has more connections than another leaves new ones to that one for a moment. Else kept connections often
-  end up in one worker, and the other cores idle.
+* A worker that has more connections than another leaves new ones to that one, unless it is too busy to take them. Else
+  kept connections often end up in one worker, and the other cores idle.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from gunicorn.workers.gthread import ThreadWorker
 STAY_MILLISECONDS = 5
 """How long a thread stays. Work that waits for a thread waits at most this much longer because of it."""
 YIELD_SECONDS = 0.001
-"""What a worker with more connections waits before it accepts: an idle worker needs much less."""
+"""What a worker with more connections waits before it looks again: an idle worker needs much less."""
+PATIENCE_SECONDS = 0.05
+"""After which it takes the connection itself: the other one is busy."""
 
 
 class ConnectionCounts:
@@ -54,6 +56,7 @@ class StayingWorker(ThreadWorker):
 
     counts: ConnectionCounts
     seat: int
+    _left_since = _left_at = 0.0
 
     def notify(self) -> None:
         # Called once a round of the main loop, after connections came and went.
@@ -61,10 +64,19 @@ class StayingWorker(ThreadWorker):
         self.counts.note(self.seat, self.nr_conns)
 
     def accept(self, listener: Any) -> None:
-        if self.counts.someone_has_fewer(self.nr_conns):
+        if self.counts.someone_has_fewer(self.nr_conns) and self._has_patience():
             time.sleep(YIELD_SECONDS)
+            return  # asked again while the connection waits; what came on others goes first
         # Finds nothing when another worker took it meanwhile.
         super().accept(listener)  # type: ignore[no-untyped-call]
+
+    def _has_patience(self) -> bool:
+        """Whether connections were left to others for a short time only."""
+        now = time.monotonic()
+        if now - self._left_at > PATIENCE_SECONDS:
+            self._left_since = now
+        self._left_at = now
+        return now - self._left_since < PATIENCE_SECONDS
 
     def handle(self, conn: Any) -> Any:
         if conn.parser is None:
