@@ -99,8 +99,8 @@ def issue(database: Database, issued: Issued, *, now: datetime, lifetime: timede
     return ticket
 
 
-_CLAIM = Prepared(
-    lambda: (
+def _claiming() -> Any:
+    return (
         update(Ticket)
         .where(Ticket.hash == bindparam("ticket_hash"), Ticket.claimed_at.is_(None))
         # The text is kept from now on: the ticket is dead, and single logout must name it (CAS-12). One write, not two.
@@ -116,27 +116,47 @@ _CLAIM = Prepared(
             Ticket.expires_at,
         )
     )
+
+
+_CLAIM = Prepared(_claiming)
+_CLAIMED_WIDTH = 8
+
+_CONTEXT_COLUMNS = (
+    *FACT_COLUMNS,
+    SsoSession.ended_at,
+    SsoSession.expires_at,
+    SsoSession.created_at,
+    SsoSession.issuer,
+    SignInIdentity.attributes,
+    Mirror.state,
 )
 
-_CONTEXT = Prepared(
-    lambda: (
-        select(
-            *FACT_COLUMNS,
-            SsoSession.ended_at,
-            SsoSession.expires_at,
-            SsoSession.created_at,
-            SsoSession.issuer,
-            SignInIdentity.attributes,
-            Mirror.state,
-        )
-        .select_from(SsoSession)
-        .join(Account, Account.id == SsoSession.account_id)
+
+def _with_account(statement: Any) -> Any:
+    """Join what a validation decides on to a statement that has the session."""
+    return (
+        statement.join(Account, Account.id == SsoSession.account_id)
         .join(SignInIdentity, SignInIdentity.id == SsoSession.identity_id)
         .outerjoin(Address, (Address.account_id == Account.id) & Address.is_primary)
         .outerjoin(Mirror, (Mirror.account_id == Account.id) & (Mirror.site == bindparam("site")))
-        .where(SsoSession.id == bindparam("session_id"))
+    )
+
+
+_CONTEXT = Prepared(
+    lambda: _with_account(select(*_CONTEXT_COLUMNS).select_from(SsoSession)).where(
+        SsoSession.id == bindparam("session_id")
     )
 )
+
+
+def _claim_in_context() -> Any:
+    claimed = _claiming().cte("claimed")
+    both = select(*claimed.c, *_CONTEXT_COLUMNS).select_from(claimed)
+    return _with_account(both.join(SsoSession, SsoSession.id == claimed.c.session_id))
+
+
+_CLAIM_IN_CONTEXT = Prepared(_claim_in_context)
+"""Both in one statement, for PostgreSQL: SQLite writes in no WITH. What it reads is as of the statement's begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +189,31 @@ class SessionContext:
     mirror: MirrorState
 
 
-def claim(database: Database, ticket: str, *, now: datetime) -> ClaimedTicket | None:
-    """Spend the ticket. None when there is no such ticket or it was claimed before: the two are not told apart."""
-    with database.driver_for_writing() as connection:
-        rows = _CLAIM.run(connection, database, {"ticket_hash": ticket_hash(ticket), "ticket": ticket, "now": now})
+def claim(
+    database: Database, ticket: str, *, site: str | None, now: datetime
+) -> tuple[ClaimedTicket, SessionContext | None] | None:
+    """Spend the ticket, and look at the session behind it and its account, as they are now.
+
+    `site` is the Moodle behind the service that asks. None when there is no such ticket or it was claimed before: the
+    two are not told apart. A session is not purged before its tickets are.
+    """
+    values = {"ticket_hash": ticket_hash(ticket), "ticket": ticket, "now": now}
+    if database.is_sqlite:
+        with database.driver_for_writing() as connection:
+            rows = _CLAIM.run(connection, database, values)
+        if not rows:
+            return None
+        claimed = _claimed(rows[0])
+        return claimed, session_context(database, claimed.session_id, site=site, now=now)
+    with database.driver() as connection:
+        rows = _CLAIM_IN_CONTEXT.run(connection, database, values | {"site": site or ""})
     if not rows:
         return None
-    session_id, account_id, service, name, new_login, proxies, issued_at, expires_at = rows[0]
+    return _claimed(rows[0][:_CLAIMED_WIDTH]), _context(rows[0][_CLAIMED_WIDTH:], now)
+
+
+def _claimed(row: tuple[Any, ...]) -> ClaimedTicket:
+    session_id, account_id, service, name, new_login, proxies, issued_at, expires_at = row
     issued, expires = read_time(issued_at), read_time(expires_at)
     assert issued is not None  # noqa: S101 (both columns are NOT NULL)
     assert expires is not None  # noqa: S101
@@ -186,14 +224,16 @@ def session_context(database: Database, session_id: int, *, site: str | None, no
     """The session and its account, read in one statement. None when the session was purged."""
     with database.driver() as connection:
         rows = _CONTEXT.run(connection, database, {"session_id": session_id, "site": site or ""})
-    if not rows:
-        return None
-    ended_at, expires_at, created_at, issuer, attributes, mirror = rows[0][len(FACT_COLUMNS) :]
+    return _context(rows[0], now) if rows else None
+
+
+def _context(row: tuple[Any, ...], now: datetime) -> SessionContext:
+    ended_at, expires_at, created_at, issuer, attributes, mirror = row[len(FACT_COLUMNS) :]
     expires, created = read_time(expires_at), read_time(created_at)
     assert expires is not None  # noqa: S101 (both columns are NOT NULL)
     assert created is not None  # noqa: S101
     return SessionContext(
-        facts=facts_from_row(rows[0]),
+        facts=facts_from_row(row),
         ended=ended_at is not None or expires <= now,
         authenticated_at=created,
         issuer=issuer,

@@ -111,16 +111,31 @@ class Validator:
         if not _TICKET.fullmatch(request.ticket):
             raise ValidationFailure(FailureCode.INVALID_TICKET, "this is not a ticket of this server")
         with _database_trouble():
-            claimed = tickets.claim(self.database, request.ticket, now=now)
-            if claimed is None:
+            found = tickets.claim(self.database, request.ticket, site=self._site(request.service), now=now)
+            if found is None:
                 raise ValidationFailure(FailureCode.INVALID_TICKET, "the ticket is unknown or was used before")
             try:
-                return self._accept(request, claimed, now, accept_proxy=accept_proxy)
+                return self._accept(request, *found, now, accept_proxy=accept_proxy)
             except ValidationFailure:
                 tickets.forget_for_logout(self.database, request.ticket)
                 raise
 
-    def _accept(self, request: Request, claimed: ClaimedTicket, now: datetime, *, accept_proxy: bool) -> Success:
+    def _site(self, url: str) -> str | None:
+        """The Moodle behind the service that asks, if it is one's: the claim stands even for a service unknown here."""
+        try:
+            return self.registry.find(url).site
+        except ServiceRefused:
+            return None
+
+    def _accept(
+        self,
+        request: Request,
+        claimed: ClaimedTicket,
+        found: SessionContext | None,
+        now: datetime,
+        *,
+        accept_proxy: bool,
+    ) -> Success:
         if claimed.is_proxy and not accept_proxy:
             raise ValidationFailure(FailureCode.INVALID_TICKET_SPEC, "a proxy ticket is not accepted here")  # CAS-26
         if claimed.issued_at > now + CLOCK_TOLERANCE:
@@ -137,7 +152,7 @@ class Validator:
             raise ValidationFailure(FailureCode.INVALID_SERVICE, "the service is not registered") from None
         if request.renew and not claimed.from_new_login:
             raise ValidationFailure(FailureCode.INVALID_TICKET, "the person did not sign in for this ticket")  # CAS-15
-        context = self._living(claimed.session_id, service, now)
+        context = self._living(found, service, now)
         grant_iou = None
         if request.proxy_callback is not None:
             grant_iou = self._grant(request.proxy_callback, service, claimed, now)
@@ -150,9 +165,8 @@ class Validator:
             grant_iou=grant_iou,
         )
 
-    def _living(self, session_id: int, service: Service, now: datetime) -> SessionContext:
+    def _living(self, context: SessionContext | None, service: Service, now: datetime) -> SessionContext:
         """The session behind a ticket, if it lives and the gate admits its account now (I1)."""
-        context = tickets.session_context(self.database, session_id, site=service.site, now=now)
         if context is None or context.ended:
             raise ValidationFailure(FailureCode.INVALID_TICKET, "the session has ended")
         charter = self.settings.charter.version if self.settings.charter else None
@@ -197,7 +211,8 @@ class Validator:
         grant = tickets.find_grant(self.database, grant_ticket, now=now)
         if grant is None:
             raise ValidationFailure(FailureCode.INVALID_TICKET, "the proxy-granting ticket is unknown or over")
-        self._living(grant.session_id, service, now)
+        context = tickets.session_context(self.database, grant.session_id, site=service.site, now=now)
+        self._living(context, service, now)
         return tickets.issue(
             self.database,
             tickets.Issued(
