@@ -36,7 +36,7 @@ from lms_bridge.sync.source import Entry
 from moodle_ws.batches import MOST_ROWS
 from moodle_ws.client import MoodleClient
 from moodle_ws.cohorts import NewCohort
-from moodle_ws.errors import MoodleError
+from moodle_ws.errors import AccessDenied, MoodleError, TokenInvalid
 
 log = structlog.get_logger(__name__)
 
@@ -93,7 +93,7 @@ class Report:
     plan: Plan
     stops: tuple[Stop, ...] = ()
     outcome: str = "planned"
-    """`planned`, `nothing`, `done`, `partial`, `stopped`, `unreachable`."""
+    """`planned`, `nothing`, `done`, `partial`, `stopped`, `unreachable`, or `denied` (token or rights)."""
     done: Mapping[Kind, int] = field(default_factory=dict)
     refused: int = 0
     failure: MoodleError | None = None
@@ -114,6 +114,10 @@ def run_site(
     enrol_sites(tools.database, tools.sites)
     with run_lease(tools.database, site_name, tools.clock):
         return _Run(tools, site_name, orders, folder, progress).recorded()
+
+
+def _ended_by(error: MoodleError) -> str:
+    return "denied" if isinstance(error, TokenInvalid | AccessDenied) else "unreachable"
 
 
 class _Run:
@@ -154,7 +158,7 @@ class _Run:
             report = self._write(run_id)
             outcome, problem = report.outcome, str(report.failure or "; ".join(stop.text for stop in report.stops))
         except MoodleError as error:
-            outcome, problem = "unreachable", str(error)
+            outcome, problem = _ended_by(error), str(error)
             note_trouble(self._database, self._site.name, str(error), now=self._tools.clock())
             raise
         finally:
@@ -177,7 +181,7 @@ class _Run:
         writer = Writer(self._database, self._client, self._site, ids, self._tools.clock, run_id, turns)
         done, refused, failure = self._apply(writer, plan)
         if failure is not None:
-            return Report(plan, outcome="unreachable", done=done, refused=refused, failure=failure)
+            return Report(plan, outcome=_ended_by(failure), done=done, refused=refused, failure=failure)
         note_success(self._database, self._site.name)
         return Report(plan, outcome="partial" if refused else "done", done=done, refused=refused)
 

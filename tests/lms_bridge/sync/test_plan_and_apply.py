@@ -8,7 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from lms_bridge.schema import SyncRun
 from lms_bridge.sync.actions import Kind
 from lms_bridge.sync.lease import AlreadyRunning, run_lease
 from lms_bridge.sync.runs import Orders, run_site, tools_of
@@ -314,3 +316,14 @@ def test_after_a_call_that_failed_no_batch_that_waits_for_its_turn_is_sent(tmp_p
         assert {mirror.owned for mirror in mirrors_of(site)} == {False}
         assert run_asked(site).outcome == "done"
         assert len(site.writes()) == 5
+
+
+def test_a_right_that_is_taken_away_meanwhile_is_no_matter_of_waiting(tmp_path: Path) -> None:
+    with site_world(tmp_path, site={"parallel_calls": 1}) as site:
+        add_people(site, 60)
+        site.moodle.faults.at("core_user_create_users", 2, "without=moodle/user:create")
+        report = run_asked(site)
+        assert (report.outcome, report.done) == ("denied", {Kind.CREATE: 50})
+        with site.bridge.runtime.database.read() as session:
+            assert session.scalars(select(SyncRun.outcome)).all() == ["denied"]
+        assert run_asked(site).outcome == "done"
