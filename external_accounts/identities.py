@@ -180,11 +180,8 @@ def find_local_credential(session: Session, identifier: str) -> LocalCredential 
         return None  # nobody's: neither a user name nor the key of an address has other characters
     rows: Sequence[Any] = _BY_USERNAME.within(session, {"username": identifier})
     if not rows and "@" in identifier:
-        query = _credentials()
         # Who confirmed the address goes before who only wrote it down: that would be an easy way to shut them out.
-        confirmed = Account.addresses.any((Address.email_key == identifier) & Address.confirmed_at.is_not(None))
-        rows = session.execute(query.where(confirmed)).all()
-        rows = rows or session.execute(query.where(Account.addresses.any(email_key=identifier))).all()
+        rows = _by_address(session, _CONFIRMED_HOLDERS, identifier) or _by_address(session, _HOLDERS, identifier)
     return LocalCredential(*rows[0]) if len(rows) == 1 else None
 
 
@@ -197,7 +194,25 @@ def _credentials() -> Any:
     )
 
 
+def _by_address(session: Session, holders: Prepared, email_key: str) -> list[Any]:
+    """At most two: who they are matters only when there is one."""
+    found: list[Any] = []
+    # One account after the other: asked for all at once, SQLite goes through every local identity there is.
+    for (account_id,) in holders.within(session, {"email_key": email_key}):
+        found += _BY_ACCOUNT.within(session, {"account_id": account_id})
+        if len(found) > 1:
+            break
+    return found
+
+
 _BY_USERNAME = Prepared(lambda: _credentials().where(SignInIdentity.subject == bindparam("username")))
+_BY_ACCOUNT = Prepared(lambda: _credentials().where(Account.id == bindparam("account_id")))
+_HOLDERS = Prepared(lambda: select(Address.account_id).where(Address.email_key == bindparam("email_key")))
+_CONFIRMED_HOLDERS = Prepared(
+    lambda: select(Address.account_id).where(
+        Address.email_key == bindparam("email_key"), Address.confirmed_at.is_not(None)
+    )
+)
 
 
 def create_local_account(

@@ -1,0 +1,92 @@
+"""What is looked up at every sign-in costs a full university what it costs an empty one.
+
+SQLite counts the steps of its machine, so nothing is timed. That it goes through a whole table shows at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert, text
+from sqlalchemy.orm import Session
+
+from external_accounts.database import Database
+from external_accounts.identities import LOCAL, find_local_credential
+from external_accounts.schema import Account, Address, LocalPassword, SignInIdentity
+from lms_bridge import migrations
+from tests.external_accounts.conftest import NOW
+
+SMALL, LARGE = 50, 5000
+STEPS = 10
+"""Counted by so many."""
+
+
+def look_up(identifier: str) -> Callable[[Session], object]:
+    return lambda session: find_local_credential(session, identifier)
+
+
+@pytest.fixture(scope="module")
+def universities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Database]]:
+    found = {}
+    for size in (SMALL, LARGE):
+        path: Path = tmp_path_factory.mktemp("flat")
+        found[size] = Database(f"sqlite:///{path}/people.db")
+        migrations.upgrade(found[size])
+        fill(found[size], size)
+    yield found
+    for database in found.values():
+        database.close()
+
+
+def fill(database: Database, size: int) -> None:
+    people = [(number, f"ext.p{number}", f"p{number}@mail.example") for number in range(1, size + 1)]
+    when = {"created_at": NOW, "refreshed_at": NOW}
+    with database.begin() as session:
+        account = {"profile": "learner", "created_at": NOW, "version": 1}
+        session.execute(insert(Account), [account | {"id": n, "username": name, "key": name} for n, name, _ in people])
+        identities = [{"account_id": n, "issuer": LOCAL, "subject": name, **when} for n, name, _ in people]
+        session.execute(insert(SignInIdentity), identities)
+        address = {"role": "contact", "is_primary": True, "created_at": NOW}
+        addresses = [address | {"account_id": n, "email": mail, "email_key": mail} for n, _, mail in people]
+        session.execute(insert(Address), addresses)
+        session.execute(insert(LocalPassword), [{"account_id": n, "hash": "x", "set_at": NOW} for n, _, _ in people])
+    with database.engine.begin() as connection:
+        connection.execute(text("ANALYZE"))
+
+
+def steps(database: Database, act: Callable[[Session], object]) -> int:
+    """How far SQLite's machine went for `act`, the second time: the first one reads the schema."""
+    counted = 0
+
+    def step() -> int:
+        nonlocal counted
+        counted += 1
+        return 0
+
+    def watch(connection: Any, _record: object, _proxy: object) -> None:
+        connection.set_progress_handler(step, STEPS)
+
+    for turn in range(2):
+        if turn:
+            event.listen(database.engine, "checkout", watch)
+        with database.begin() as session:
+            act(session)
+    event.remove(database.engine, "checkout", watch)
+    return counted * STEPS
+
+
+@pytest.mark.parametrize("identifier", ["ext.p7", "p7@mail.example", "ext.nobody", "nobody@mail.example"])
+def test_finding_who_signs_in(universities: dict[int, Database], identifier: str) -> None:
+    few, many = (steps(universities[size], look_up(identifier)) for size in (SMALL, LARGE))
+    assert many < 3 * few + 200, f"{few} steps among {SMALL} accounts, {many} among {LARGE}"
+
+
+def test_a_walk_through_all_accounts_would_be_seen(universities: dict[int, Database]) -> None:
+    def walk(session: Session) -> object:
+        return session.execute(text("SELECT count(*) FROM accounts WHERE family_name = 'x'")).scalar()
+
+    few, many = (steps(universities[size], walk) for size in (SMALL, LARGE))
+    assert many > 3 * few + 200
