@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.orm import Session
 
-from external_accounts import outbox
-from external_accounts.schema import OutboxMail
+from external_accounts import outbox, proof_deadlines
+from external_accounts.schema import OutboxMail, Proof
 from lms_bridge.mail.compose import NothingToSay, compose
 from lms_bridge.runtime import Runtime
 from lms_bridge.settings.sections import Mail
@@ -71,7 +71,7 @@ class _Round:
             if mail is None:
                 return
             try:
-                message = compose(session, self._runtime, mail, now=self._now)
+                message = compose(session, self._runtime, mail, now=self._runtime.clock())
                 recipient = mail.recipient
             except NothingToSay as reason:
                 outbox.withdrawn(mail, str(reason))
@@ -99,7 +99,10 @@ class _Round:
         with self._database.begin() as session:
             mail = session.get_one(OutboxMail, mail_id, with_for_update=True)
             if refusal is None:
-                outbox.delivered(mail, self._now)
+                taken = self._runtime.clock()
+                outbox.delivered(mail, taken)
+                if mail.proof_id is not None:
+                    proof_deadlines.note_accepted(session, mail.proof_id, taken)
             elif self._is_ours(mail):
                 outbox.refused(mail, _describe(refusal), permanent=_is_permanent(refusal), now=self._now)
         outcome = "sent" if refusal is None else "refused"
@@ -119,10 +122,13 @@ class _Round:
                 outbox.put_back(mail, self._now)
 
     def _begin(self, session: Session, mail_id: int) -> OutboxMail | None:
+        """Count the try. The deadline that the mail will state is counted from now."""
         begun = self._runtime.clock()
         mail = outbox.begin_try(session, mail_id, leased_until=self._now + self._lease, until=begun + self._lease)
         if mail is not None:
             self._held[mail_id] = begun + self._lease
+            if mail.proof_id is not None:
+                proof_deadlines.begin_life(session, session.get_one(Proof, mail.proof_id), begun)
         return mail
 
     def _is_ours(self, mail: OutboxMail) -> bool:
