@@ -1,6 +1,7 @@
 """Delivery: takes leased mails to the SMTP server and notes what it said.
 
-A 5xx answer is final, everything else is tried again with a growing pause. Nothing is sent twice on purpose: the row
+A 5xx answer is final, everything else is tried again with a growing pause; a server that refuses *us* (sender, sign-in)
+is a matter for the operator, and the mails wait. Nothing is sent twice on purpose: the row
 is marked in the same breath as the server's answer; a crash between the two repeats the mail under the same
 Message-ID.
 """
@@ -16,14 +17,18 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy.orm import Session
 
-from external_accounts import outbox, proof_deadlines
+from external_accounts import audit, outbox, proof_deadlines
+from external_accounts.bounces import Refusal, enhanced_status, note_bounce, severity
 from external_accounts.schema import OutboxMail, Proof
+from lms_bridge.mail.bounces import patience
 from lms_bridge.mail.compose import NothingToSay, compose
+from lms_bridge.mail.return_path import envelope_sender
 from lms_bridge.runtime import Runtime
 from lms_bridge.settings.sections import Mail
 
 log = structlog.get_logger(__name__)
 
+ORIGIN = audit.Origin(actor="job:deliver_mails")
 BATCH = 20
 SMTP_ANSWERS = 8
 """A mail waits for fewer than this: greeting, names, encryption, sign-in, sender, recipient, content, the dot."""
@@ -82,8 +87,9 @@ class _Round:
                 return
         # No transaction is open while the network is waited for.
         refusal: Exception | None = None
+        sender = envelope_sender(self._runtime.settings.mail, self._runtime.keys, mail_id)
         try:
-            smtp.send_message(message, from_addr=self._runtime.settings.mail.sender, to_addrs=[recipient])
+            smtp.send_message(message, from_addr=sender, to_addrs=[recipient])
         except (
             smtplib.SMTPRecipientsRefused,
             smtplib.SMTPSenderRefused,
@@ -104,9 +110,21 @@ class _Round:
                 if mail.proof_id is not None:
                     proof_deadlines.note_accepted(session, mail.proof_id, taken)
             elif self._is_ours(mail):
-                outbox.refused(mail, _describe(refusal), permanent=_is_permanent(refusal), now=self._now)
+                self._note_refusal(session, mail, refusal)
         outcome = "sent" if refusal is None else "refused"
         log.info("mail.delivery", outcome=outcome, template=mail.template, mail=mail_id, attempts=mail.attempts)
+
+    def _note_refusal(self, session: Session, mail: OutboxMail, refusal: Exception) -> None:
+        words, permanent = _describe(refusal), _is_permanent(refusal)
+        outbox.refused(mail, words, permanent=permanent, now=self._now)
+        if permanent:
+            status = enhanced_status(words)
+            weight = severity(
+                status, _codes(refusal)[0][0] if isinstance(refusal, smtplib.SMTPRecipientsRefused) else 0
+            )
+            said = Refusal(status, weight, words, "smtp")
+            limits = patience(self._runtime.settings.mail)
+            note_bounce(session, mail, said, patience=limits, now=self._runtime.clock(), origin=ORIGIN)
 
     def not_delivered(self, mail_id: int, error: Exception, *, tried: bool) -> None:
         """The server is gone. `tried`: this mail was offered, or none could be."""
@@ -162,6 +180,8 @@ def _codes(error: Exception) -> list[tuple[int, bytes | str]]:
 
 
 def _is_permanent(error: Exception) -> bool:
+    if isinstance(error, smtplib.SMTPSenderRefused):
+        return False  # about our sender, which settings or the server's own can mend: no mail is lost to that (D18)
     codes = _codes(error)
     return bool(codes) and all(500 <= code < 600 for code, _ in codes)
 

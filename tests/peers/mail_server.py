@@ -14,7 +14,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
 
 Answer = Callable[[str], str]
-"""From a recipient's address to an SMTP reply."""
+"""From a sender's or recipient's address to an SMTP reply."""
 
 
 @dataclass
@@ -28,8 +28,18 @@ class MailServer:
     """Recipients, in the order in which they were offered."""
     seen_ids: list[str] = field(default_factory=list)
     """Message-IDs of everything whose content was sent, accepted or not."""
+    to_sender: Answer = lambda _: "250 OK"
     to_recipient: Answer = lambda _: "250 OK"
     to_content: Answer = lambda _: "250 OK"
+
+    async def handle_MAIL(
+        self, _server: Any, _session: Any, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        answer = self.to_sender(address)
+        if answer.startswith("250"):
+            envelope.mail_from = address
+            envelope.mail_options.extend(options)
+        return answer
 
     async def handle_RCPT(
         self, _server: Any, _session: Any, envelope: Envelope, address: str, _options: list[str]
