@@ -23,6 +23,8 @@ class MailServer:
 
     port: int
     accepted: list[EmailMessage] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
+    """The same, byte for byte."""
     envelopes: list[tuple[str, list[str]]] = field(default_factory=list)
     tried: list[str] = field(default_factory=list)
     """Recipients, in the order in which they were offered."""
@@ -61,6 +63,7 @@ class MailServer:
             return "421 closing"
         if answer.startswith("250"):
             self.accepted.append(message)
+            self.raw.append(content)
             self.envelopes.append((str(envelope.mail_from), list(envelope.rcpt_tos)))
         return answer
 
