@@ -113,3 +113,10 @@ def put_back(mail: OutboxMail, now: datetime) -> None:
 def withdrawn(mail: OutboxMail, reason: str) -> None:
     """The mail would be of no use any more: what it offers is used, cancelled or over."""
     mail.state, mail.leased_until, mail.last_error = "expired", None, reason
+
+
+def retry(session: Session, mail: OutboxMail, now: datetime) -> None:
+    """An operator wants it tried now, whatever was said before. The caller holds the row."""
+    mail.state, mail.due_at = "pending", now
+    mail.bounced_at, mail.bounce_status = None, ""
+    note_waiting(session, OutboxMail)

@@ -53,7 +53,7 @@ def compose(session: Session, runtime: Runtime, mail: OutboxMail, *, now: dateti
         context["display_name"] = Person(account.given_name, account.family_name).display_name or account.username
     if mail.proof_id is not None:
         context |= _proof_context(session.get_one(Proof, mail.proof_id), runtime, mail.locale, now)
-    return _message(runtime.settings, mail, context)
+    return write(runtime.settings, mail, context)
 
 
 def _proof_context(proof: Proof, runtime: Runtime, locale: str, now: datetime) -> Mapping[str, Any]:
@@ -79,7 +79,8 @@ def _proof_context(proof: Proof, runtime: Runtime, locale: str, now: datetime) -
     }
 
 
-def _message(settings: Settings, mail: OutboxMail, context: Mapping[str, Any]) -> EmailMessage:
+def write(settings: Settings, mail: OutboxMail, context: Mapping[str, Any]) -> EmailMessage:
+    """The message of the mail's template, filled with `context`."""
     institution = settings.institution
     colours = theme(institution.accent)
     values = {

@@ -115,7 +115,7 @@ class _Round:
         log.info("mail.delivery", outcome=outcome, template=mail.template, mail=mail_id, attempts=mail.attempts)
 
     def _note_refusal(self, session: Session, mail: OutboxMail, refusal: Exception) -> None:
-        words, permanent = _describe(refusal), _is_permanent(refusal)
+        words, permanent = describe(refusal), _is_permanent(refusal)
         outbox.refused(mail, words, permanent=permanent, now=self._now)
         if permanent:
             status = enhanced_status(words)
@@ -135,7 +135,7 @@ class _Round:
             if not self._is_ours(mail):
                 return
             if tried:
-                outbox.refused(mail, _describe(error), permanent=False, now=self._now)
+                outbox.refused(mail, describe(error), permanent=False, now=self._now)
             else:
                 outbox.put_back(mail, self._now)
 
@@ -186,7 +186,8 @@ def _is_permanent(error: Exception) -> bool:
     return bool(codes) and all(500 <= code < 600 for code, _ in codes)
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
+    """The server's words, or ours where it had none."""
     texts = [
         f"{code} {text.decode('utf-8', 'replace') if isinstance(text, bytes) else text}" for code, text in _codes(error)
     ]
