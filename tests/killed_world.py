@@ -141,8 +141,11 @@ class KilledWorld:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
-    def live_through(self, kills: int, act: Act, *, people: int) -> None:
-        """Let `people` at a time act, one person after the other, while `kills` processes are killed."""
+    def live_through(self, kills: int, act: Act, *, people: int, errand: Callable[[], None]) -> None:
+        """Let `people` at a time act, one person after the other, while `kills` processes are killed.
+
+        `errand` is done again and again meanwhile, by a process that lives.
+        """
         numbers = iter(range(1_000_000))
         lock = threading.Lock()
 
@@ -152,7 +155,11 @@ class KilledWorld:
                     number = next(numbers)
                 self._persist(act, number)
 
-        threads = [threading.Thread(target=lives) for _ in range(people)]
+        def runs_errands() -> None:
+            while not self._over.wait(0.1):
+                errand()
+
+        threads = [*(threading.Thread(target=lives) for _ in range(people)), threading.Thread(target=runs_errands)]
         for thread in threads:
             thread.start()
         try:

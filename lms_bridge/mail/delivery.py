@@ -29,39 +29,51 @@ from lms_bridge.settings.sections import Mail
 log = structlog.get_logger(__name__)
 
 ORIGIN = audit.Origin(actor="job:deliver_mails")
-BATCH = 20
+BATCH = 5
+"""Mails taken at once. A process that is killed holds so many up until its lease ends."""
+LONGEST_CONVERSATION = 100
+"""Mails in one conversation, about: some servers end it after so many."""
 SMTP_ANSWERS = 8
 """A mail waits for fewer than this: greeting, names, encryption, sign-in, sender, recipient, content, the dot."""
 
 
 def deliver_due(runtime: Runtime, *, now: datetime) -> int:
-    """Deliver the mails that are due. Returns how many were taken."""
-    lease = max(outbox.LEASE, timedelta(seconds=SMTP_ANSWERS * runtime.settings.mail.timeout))
-    with runtime.database.begin() as session:
-        ids = outbox.lease_due(session, now=now, limit=BATCH, lease=lease)
-    if not ids:
+    """Deliver mails that are due, in one conversation with the mail server. Returns how many were taken."""
+    work = _Round.take(runtime, now)
+    taken = len(work.left)
+    if not work.left:
         return 0
-    work = _Round(runtime, now, lease)
-    left = list(ids)
     connected = False
     try:
         with connection(runtime.settings.mail) as smtp:
             connected = True
-            while left:
-                work.deliver(smtp, left[0])
-                left.pop(0)
+            while work.left:
+                work.deliver(smtp, work.left[0])
+                work.left.pop(0)
+                if not work.left and taken < LONGEST_CONVERSATION:
+                    work = _Round.take(runtime, runtime.clock())
+                    taken += len(work.left)
     except (OSError, smtplib.SMTPException) as error:
         log.warning("mail.delivery", outcome="server", error=type(error).__name__)
-        for mail_id in left:
+        for mail_id in work.left:
             # What the server hung up on may be the cause: only the mails behind it are none the worse for it.
-            work.not_delivered(mail_id, error, tried=not connected or mail_id == left[0])
-    return len(ids)
+            work.not_delivered(mail_id, error, tried=not connected or mail_id == work.left[0])
+    return taken
 
 
 class _Round:
     """The mails that one runner has taken, each its own until the lease ends or it is done with."""
 
-    def __init__(self, runtime: Runtime, now: datetime, lease: timedelta) -> None:
+    @classmethod
+    def take(cls, runtime: Runtime, now: datetime) -> _Round:
+        lease = max(outbox.LEASE, timedelta(seconds=SMTP_ANSWERS * runtime.settings.mail.timeout))
+        with runtime.database.begin() as session:
+            ids = outbox.lease_due(session, now=now, limit=BATCH, lease=lease)
+        return cls(runtime, now, lease, ids)
+
+    def __init__(self, runtime: Runtime, now: datetime, lease: timedelta, ids: list[int]) -> None:
+        self.left = ids
+        """Not begun yet, the first perhaps excepted."""
         self._runtime = runtime
         self._database = runtime.database
         self._now = now
