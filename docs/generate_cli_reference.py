@@ -23,7 +23,7 @@ INTRODUCTION = """\
 | 0 | done |
 | 1 | `demo`: one of its four ports is taken |
 | 2 | wrong use of the command, or what was asked for is refused; the text says why |
-| 4 | `doctor`: at least one problem |
+| 4 | `doctor`: at least one problem; `mail test`: the mail server did not take it |
 | 5 | the settings cannot be used; the text names each setting and what to write |
 | 6 | `doctor`: nothing is wrong but a Moodle that does not answer |
 """

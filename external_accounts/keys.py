@@ -39,6 +39,10 @@ class Keys:
             raise UnknownKey(key_id) from None
         return hmac.new(secret, purpose.encode() + b"\0" + material, hashlib.sha256).digest()
 
+    def derive_with_each(self, purpose: str, material: bytes) -> list[bytes]:
+        """What `derive` gives under each configured key, newest first: to recognise what an older one made."""
+        return [self.derive(purpose, material, key_id=key_id) for key_id in self._secrets]
+
     def signer(self, purpose: str) -> Signer:
         """An itsdangerous signer for one purpose (the purpose is the salt, so that tokens cannot change jobs)."""
         # itsdangerous signs with the last key and verifies with all.

@@ -23,6 +23,7 @@ LEASE = timedelta(minutes=2)
 FIRST_RETRY = timedelta(seconds=15)
 LONGEST_RETRY = timedelta(minutes=15)
 GIVE_UP_AFTER = timedelta(days=2)
+SLOW_AFTER = timedelta(seconds=30)
 
 
 def enqueue(
@@ -113,3 +114,25 @@ def put_back(mail: OutboxMail, now: datetime) -> None:
 def withdrawn(mail: OutboxMail, reason: str) -> None:
     """The mail would be of no use any more: what it offers is used, cancelled or over."""
     mail.state, mail.leased_until, mail.last_error = "expired", None, reason
+
+
+def retry(session: Session, mail: OutboxMail, now: datetime) -> None:
+    """An operator wants it tried now, whatever was said before. The caller holds the row."""
+    mail.state, mail.due_at = "pending", now
+    mail.bounced_at, mail.bounce_status = None, ""
+    note_waiting(session, OutboxMail)
+
+
+def is_slow(session: Session, now: datetime) -> bool:
+    """Whether mail leaves late at the moment, for everybody: a mail has waited for `SLOW_AFTER`, and none that was
+    written after it has been taken.
+
+    One picky receiver (greylisting) is not that, as soon as anybody else's mail leaves. It says nothing about any one
+    mail, so a page may tell it to a stranger (I3).
+    """
+    waiting = select(OutboxMail.id).where(OutboxMail.state == "pending", OutboxMail.created_at <= now - SLOW_AFTER)
+    latest = session.scalar(waiting.order_by(OutboxMail.id.desc()).limit(1))
+    if latest is None:
+        return False
+    taken = select(OutboxMail.id).where(OutboxMail.id > latest, OutboxMail.sent_at.is_not(None))
+    return session.scalar(taken.limit(1)) is None

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from external_accounts import audit, confirmation
-from external_accounts.accounts import lock_account
 from external_accounts.keys import Keys, UnknownKey
-from external_accounts.schema import AccountId, Address, Proof, Registration
+from external_accounts.proof_deadlines import CODE_LIFETIME, begin_life, hold_subject, is_waiting_for_its_mail
+from external_accounts.schema import AccountId, Address, Proof
 
 CONFIRM_ADDRESS = "confirm address"
 """The one purpose whose claim has its effect here; what the others prove, their own modules do in the transaction of
@@ -33,8 +33,6 @@ CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ23456789"
 """No vowels (no words), nothing that looks like something else. 8 of 28 letters are 38 bits (TOK-03 asks for 20)."""
 CODE_LENGTH = 8
 CODE_ATTEMPTS = 5
-CODE_LIFETIME = timedelta(minutes=10)
-"""TOK-06 (ASVS 6.5.5)."""
 RESEND_PAUSE = timedelta(seconds=60)
 
 _LINK = "proof link"
@@ -120,16 +118,14 @@ def request_proof(
     For a subject that is only `sought`, the caller takes a budget on it first (`throttle.reserve`): that is where two
     requests for the same text wait for each other.
     """
-    if subject.account_id is not None:
-        lock_account(session, subject.account_id)
-    if subject.registration_id is not None:
-        session.get_one(Registration, subject.registration_id, with_for_update=True)
+    hold_subject(session, account_id=subject.account_id, registration_id=subject.registration_id)
     living = _living(session, keys, subject, purpose, now)
     if living is not None:
         living.service = service or living.service
         if now - living.sent_at < RESEND_PAUSE:
             return living, False
         living.sent_at = now
+        begin_life(session, living, now)
         if living.code_expires_at <= now or living.code_attempts >= CODE_ATTEMPTS:
             living.code_round += 1
             living.code_attempts = 0
@@ -175,10 +171,11 @@ def _living(session: Session, keys: Keys, subject: Subject, purpose: str, now: d
             Proof.email_key == subject.email_key,
             Proof.claimed_at.is_(None),
             Proof.cancelled_at.is_(None),
-            Proof.expires_at > now,
+            or_(Proof.expires_at > now, Proof.accepted_at.is_(None)),
         )
     )
-    return next((proof for proof in pending if _still_ours(keys, proof)), None)
+    alive = (proof for proof in pending if proof.expires_at > now or is_waiting_for_its_mail(proof, now))
+    return next((proof for proof in alive if _still_ours(keys, proof)), None)
 
 
 def proof_keys(keys: Keys, proof: Proof) -> ProofKeys:
@@ -302,7 +299,8 @@ def change_code_for_link(session: Session, keys: Keys, proof: Proof, typed: str,
             Proof.code_round == proof.code_round,
             Proof.code_expires_at > now,
         )
-        .values(code_expires_at=now)
+        # Who knows the code has the mail, whatever the server's answer was.
+        .values(code_expires_at=now, accepted_at=func.coalesce(Proof.accepted_at, now))
         .returning(Proof.id)
     )
     current = session.get_one(Proof, proof.id, populate_existing=True)

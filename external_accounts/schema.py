@@ -252,7 +252,15 @@ class OutboxMail(Base):
     """
 
     __tablename__ = "outbox_mails"
-    __table_args__ = (Index("ix_outbox_mails_due", "state", "due_at"),)
+    __table_args__ = (
+        Index("ix_outbox_mails_due", "state", "due_at"),
+        Index(
+            "ix_outbox_mails_bounced_at",
+            "bounced_at",
+            sqlite_where=text("bounced_at IS NOT NULL"),
+            postgresql_where=text("bounced_at IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Generated(), primary_key=True)
     template: Mapped[str] = mapped_column(String(40))

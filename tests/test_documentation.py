@@ -18,7 +18,7 @@ import pytest
 from pydantic import BaseModel
 
 import lms_bridge.schema
-from external_accounts import proofs, throttle
+from external_accounts import proof_deadlines, proofs, throttle
 from external_accounts.database import Base
 from lms_bridge.app import create_app
 from lms_bridge.cas.backchannel import GET_PATHS, SAML_PATH
@@ -216,7 +216,7 @@ def test_ses_02_the_limits_of_a_session_and_how_sessions_go_together_are_written
 
 def test_the_page_of_proofs_has_the_numbers_of_the_code() -> None:
     page = (DOCS / "explanation" / "proofs.md").read_text("utf-8")
-    assert f"{proofs.CODE_LIFETIME // timedelta(minutes=1)} minutes; {proofs.CODE_ATTEMPTS} tries" in page
+    assert f"{proof_deadlines.CODE_LIFETIME // timedelta(minutes=1)} minutes; {proofs.CODE_ATTEMPTS} tries" in page
     assert f"{proofs.CODE_LENGTH} of {len(proofs.CODE_ALPHABET)}:" in page
     assert f"works after {proofs.RESEND_PAUSE // timedelta(seconds=1)} seconds" in page
 

@@ -86,6 +86,7 @@ class Demo:
         fill_directory(directory)
         self.sel = SimulatedSel(directory, self.urls["sel"])
         self._serve(stack, self.sel.wsgi_app, 2)
+        (self.folder / "returned").mkdir(exist_ok=True)
         config = self.folder / "lms-bridge.toml"
         config.write_text(
             settings_text(self.urls, self.folder, smtp_port=self.mailbox.smtp_port, moodle_token=self.token),

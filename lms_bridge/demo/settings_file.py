@@ -30,6 +30,7 @@ host = "127.0.0.1"
 port = {smtp_port}
 security = "none"
 sender = "ne-pas-repondre@{DOMAIN}"
+bounce_folder = "{folder}/returned"  # put a report here as a file, and the bridge reads it
 
 [local]
 username_pattern = 'ext\\.[a-z0-9._-]{{1,90}}'

@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 from external_accounts import throttle
 from external_accounts.schema import OutboxMail, Proof
 from lms_bridge.cas import logout
-from lms_bridge.mail import delivery
+from lms_bridge.mail import bounces, delivery
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import JournalEntry, Mirror, ProxyGrant, SsoSession, Ticket
 from lms_bridge.signin import sessions
@@ -30,6 +30,11 @@ BATCH = 20
 
 def deliver_mails(runtime: Runtime) -> int:
     return delivery.deliver_due(runtime, now=runtime.clock())
+
+
+def read_bounces(runtime: Runtime) -> int:
+    """What mail servers sent back."""
+    return bounces.read_all(runtime)
 
 
 def deliver_logouts(runtime: Runtime) -> int:

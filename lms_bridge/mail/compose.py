@@ -33,6 +33,9 @@ LINKS = {
 }
 """Where the link of each purpose leads."""
 
+WIRE = SMTP.clone(cte_type="7bit")
+"""Everything in 7 bits and short lines: a server on the way may be older than 8BITMIME."""
+
 
 class NothingToSay(Exception):
     """What the mail would offer is used, cancelled or over."""
@@ -50,7 +53,7 @@ def compose(session: Session, runtime: Runtime, mail: OutboxMail, *, now: dateti
         context["display_name"] = Person(account.given_name, account.family_name).display_name or account.username
     if mail.proof_id is not None:
         context |= _proof_context(session.get_one(Proof, mail.proof_id), runtime, mail.locale, now)
-    return _message(runtime.settings, mail, context)
+    return write(runtime.settings, mail, context)
 
 
 def _proof_context(proof: Proof, runtime: Runtime, locale: str, now: datetime) -> Mapping[str, Any]:
@@ -76,7 +79,8 @@ def _proof_context(proof: Proof, runtime: Runtime, locale: str, now: datetime) -
     }
 
 
-def _message(settings: Settings, mail: OutboxMail, context: Mapping[str, Any]) -> EmailMessage:
+def write(settings: Settings, mail: OutboxMail, context: Mapping[str, Any]) -> EmailMessage:
+    """The message of the mail's template, filled with `context`."""
     institution = settings.institution
     colours = theme(institution.accent)
     values = {
@@ -92,10 +96,12 @@ def _message(settings: Settings, mail: OutboxMail, context: Mapping[str, Any]) -
         subject = environment.get_template(f"mail/{mail.template}.subject.txt").render(values)
         text = environment.get_template(f"mail/{mail.template}.txt").render(values)
         html = environment.get_template(f"mail/{mail.template}.html").render(values)
-    message = EmailMessage(policy=SMTP)
+    # RFC 2919 and 8058: no List-Id, no List-Unsubscribe, no Precedence. These are no list, nobody can leave them while
+    # they have an account, and a false sign of bulk mail sends a person's own link among the advertisements.
+    message = EmailMessage(policy=WIRE)
     message["Subject"] = " ".join(subject.split())
     local, _, domain = settings.mail.sender.rpartition("@")
-    message["From"] = HeaderAddress(institution.short_name, local, domain)
+    message["From"] = HeaderAddress(" ".join(institution.short_name.split()), local, domain)
     message["To"] = mail.recipient
     message["Reply-To"] = institution.help_email
     message["Date"] = mail.created_at
@@ -103,10 +109,11 @@ def _message(settings: Settings, mail: OutboxMail, context: Mapping[str, Any]) -
     # Out-of-office replies must not answer a machine, nor a vacation notice reach the help desk.
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
-    message.set_content(text.strip() + "\n")
+    message.set_content(text.strip() + "\n", cte="quoted-printable")
     import css_inline  # noqa: PLC0415 (2 MiB that a worker without mails need not carry)
 
-    message.add_alternative(css_inline.inline(html, load_remote_stylesheets=False), subtype="html")
+    html = css_inline.inline(html, load_remote_stylesheets=False)
+    message.add_alternative(html, subtype="html", cte="quoted-printable")
     # Last: `Content-*` headers that are there earlier move into the first part, where no mail program looks.
     message["Content-Language"] = mail.locale
     return message

@@ -42,6 +42,7 @@ from lms_bridge.selfservice.proof_pages import (
     onward,
     registered_service,
     send,
+    state_answer,
     try_code,
     waiting,
 )
@@ -163,7 +164,7 @@ def state(token: str) -> ResponseReturnValue:
             found = proofs.look_at(session, bridge.keys, token)
         except ProofUnknown:
             return jsonify(confirmed=False), 404
-        return jsonify(confirmed=found.proof.claimed_at is not None)
+        return state_answer(session, done=found.proof.claimed_at is not None, now=bridge.clock())
 
 
 def _claim_by_code(typed: str, now: datetime, session: Session, proof: Proof) -> Proof:

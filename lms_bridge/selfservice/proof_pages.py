@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from flask import render_template
+from flask import Response, jsonify, render_template
 from sqlalchemy.orm import Session
 
 from external_accounts import audit, outbox, proofs, throttle
@@ -141,6 +141,8 @@ def waiting(family: Family, token: str, proof: Proof, now: datetime, *, error: s
     person = current()
     mine = person is not None and proof.account_id is not None and person.facts.account_id == proof.account_id
     wait = proof.sent_at + proofs.RESEND_PAUSE - now
+    with runtime().database.read() as session:
+        slow = outbox.is_slow(session, now)
     here = f"{family.path}/{token}"
     return render_template(
         f"{family.folder}/waiting.html",
@@ -152,8 +154,14 @@ def waiting(family: Family, token: str, proof: Proof, now: datetime, *, error: s
         resend_action=f"{here}/resend",
         resend_wait_seconds=max(0, -(-wait // timedelta(seconds=1))) or None,
         state_url=f"{here}/state",
+        mail_is_slow=slow,
         continue_url=onward(proof)["continue_url"],
     )
+
+
+def state_answer(session: Session, *, done: bool, now: datetime) -> Response:
+    """What the waiting page's script asks: whether to move on, and whether mail leaves late for everybody."""
+    return jsonify(confirmed=done, slow=not done and outbox.is_slow(session, now))
 
 
 def expired(family: Family, token: str) -> str:

@@ -57,6 +57,12 @@ def _file(path: Path) -> Path:
     return path
 
 
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise ValueError(f"there is no folder `{path}`")
+    return path
+
+
 def _mail_domain(value: str) -> str:
     if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", value):
         raise ValueError(f"`{value}` is no mail domain; write it in lower case, like `univ.example`")
@@ -68,6 +74,7 @@ HttpsUrl = Annotated[str, AfterValidator(check_https)]
 Link = Annotated[str, AfterValidator(lambda value: check_link(value) if value else value)]
 Mailbox = Annotated[str, AfterValidator(_mailbox)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+Folder = Annotated[Path, AfterValidator(_folder)]
 File = Annotated[Path, AfterValidator(_file)]
 MailDomain = Annotated[str, AfterValidator(_mail_domain)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
@@ -94,8 +101,21 @@ class Institution(Section):
     help_url: Link = Field("", description="A page of the university that helps with signing in.")
 
 
+class BounceMailbox(Section):
+    """The mailbox that mails we could not deliver come back to, read over IMAP with TLS."""
+
+    host: str = Field(description="IMAP server.")
+    port: int = Field(993, ge=1, le=65535, description="IMAP port.")
+    security: Literal["tls", "starttls"] = Field("tls", description="`tls`, or `starttls` on port 143.")
+    username: str = Field(description="User name of the mailbox.")
+    password: SecretStr = Field(description="Its password.")
+    folder: str = Field("INBOX", pattern=r"^[\x20-\x7e]+$", description="Folder to read; unread messages only.")
+    ca_file: File | None = Field(None, description="CA bundle to verify the server with, if not the system's.")
+    timeout: float = Field(20, gt=0, description="Seconds before an unresponsive server is given up.")
+
+
 class Mail(Section):
-    """How mail leaves."""
+    """How mail leaves, and how we learn of mail that came back."""
 
     host: str = Field(description="SMTP server.")
     port: int = Field(25, ge=1, le=65535, description="SMTP port.")
@@ -107,6 +127,28 @@ class Mail(Section):
     sender: Mailbox = Field(description="Sender address of all mails, e.g. `ne-pas-repondre@univ.example`.")
     ca_file: File | None = Field(None, description="CA bundle to verify the server with, if not the system's.")
     timeout: float = Field(20, gt=0, description="Seconds before an unresponsive mail server is given up.")
+    bounce_address: Mailbox | None = Field(
+        None,
+        description="Where undeliverable mails come back to, e.g. `retours@univ.example`: must accept `+` and a tag "
+        "(`retours+…@`), which names the mail. Without it they come back to `sender`, and what they return names it.",
+    )
+    bounce_folder: Folder | None = Field(
+        None, description="A Maildir or folder into which the mail server writes what comes back, a file a message."
+    )
+    bounce_imap: BounceMailbox | None = Field(None, description="See `[mail.bounce_imap]`.")
+    bounces_no_such_mailbox: int = Field(
+        1, ge=1, le=10, description="After how many answers “there is no such mailbox” an address is confirmed no more."
+    )
+    bounces_unreachable: int = Field(
+        3, ge=1, le=20, description="The same for other final refusals of a mailbox (disabled, unknown reason)."
+    )
+
+    @field_validator("bounce_address")
+    @classmethod
+    def _has_room_for_a_tag(cls, value: str | None) -> str | None:
+        if value and len(value.rpartition("@")[0]) > 35:  # RFC 5321: 64, less the tag
+            raise ValueError("the part before the @ leaves no room for a tag; at most 35 characters")
+        return value
 
 
 class Sessions(Section):

@@ -45,7 +45,9 @@ for (const line of document.querySelectorAll("[data-state]")) {
       // A page left open in the background asks nothing; somebody typing a code is not moved away.
       if (!document.hidden && !typing()) {
         const answer = await fetch(line.dataset.state, { headers: { Accept: "application/json" }, cache: "no-store" });
-        if (answer.ok && (await answer.json()).confirmed) return location.assign(line.dataset.continue);
+        const said = answer.ok ? await answer.json() : {};
+        if (said.confirmed) return location.assign(line.dataset.continue);
+        for (const notice of document.querySelectorAll("[data-slow]")) notice.hidden = !said.slow;
       }
     } catch {
       // Offline for a moment: ask again later.

@@ -201,3 +201,23 @@ def test_a_message_delivered_late_offers_no_code_whose_time_is_over(stage: Stage
         assert "None" not in part
     page.goto(stage.link_mailed_to(name))
     expect_heading(page, "Est-ce bien votre adresse ?")
+
+
+def test_d18_a_waiting_page_says_that_mail_is_slow_and_takes_it_back(stage: Stage, page: Page) -> None:
+    scenes.confirm_waiting(stage, page)
+    notice = page.get_by_role("status").filter(has_text="Le message est en route")
+    stage.bridge.runner.run_once()
+    page.reload()
+    expect(notice).to_be_hidden()
+    stage.mails.refuse_with = "451 4.3.2 not now"
+    try:
+        page.context.clear_cookies()
+        scenes.confirm_waiting(stage, page)
+        stage.bridge.runner.run_once()
+        stage.bridge.clock.forward(seconds=31)
+        page.reload()
+        expect(notice).to_be_visible()
+    finally:
+        stage.mails.refuse_with = None
+    stage.bridge.runner.run_once()
+    expect(notice).to_be_hidden(timeout=15_000)

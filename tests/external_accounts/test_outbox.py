@@ -63,3 +63,18 @@ def test_a_mail_that_was_only_taken_counts_no_try(database: Database) -> None:
         row = session.get_one(OutboxMail, mail)
         outbox.put_back(row, NOW)
         assert (row.attempts, row.leased_until, row.due_at) == (0, None, NOW + outbox.FIRST_RETRY)
+
+
+def test_d18_mail_is_slow_when_one_waits_for_30_seconds_and_no_later_one_was_taken(database: Database) -> None:
+    def slow(seconds: int) -> bool:
+        with database.read() as session:
+            return outbox.is_slow(session, NOW + timedelta(seconds=seconds))
+
+    assert not slow(60)
+    write(database, 1)
+    assert [slow(29), slow(30), slow(31)] == [False, True, True]
+    [later] = write(database, 1)
+    with database.begin() as session:
+        row = session.get_one(OutboxMail, later)
+        outbox.delivered(row, NOW)
+    assert not slow(31), "one picky receiver is no slow server"

@@ -14,7 +14,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword
 
 Answer = Callable[[str], str]
-"""From a recipient's address to an SMTP reply."""
+"""From a sender's or recipient's address to an SMTP reply."""
 
 
 @dataclass
@@ -23,13 +23,25 @@ class MailServer:
 
     port: int
     accepted: list[EmailMessage] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
+    """The same, byte for byte."""
     envelopes: list[tuple[str, list[str]]] = field(default_factory=list)
     tried: list[str] = field(default_factory=list)
     """Recipients, in the order in which they were offered."""
     seen_ids: list[str] = field(default_factory=list)
     """Message-IDs of everything whose content was sent, accepted or not."""
+    to_sender: Answer = lambda _: "250 OK"
     to_recipient: Answer = lambda _: "250 OK"
     to_content: Answer = lambda _: "250 OK"
+
+    async def handle_MAIL(
+        self, _server: Any, _session: Any, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        answer = self.to_sender(address)
+        if answer.startswith("250"):
+            envelope.mail_from = address
+            envelope.mail_options.extend(options)
+        return answer
 
     async def handle_RCPT(
         self, _server: Any, _session: Any, envelope: Envelope, address: str, _options: list[str]
@@ -51,6 +63,7 @@ class MailServer:
             return "421 closing"
         if answer.startswith("250"):
             self.accepted.append(message)
+            self.raw.append(content)
             self.envelopes.append((str(envelope.mail_from), list(envelope.rcpt_tos)))
         return answer
 

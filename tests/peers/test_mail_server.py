@@ -251,7 +251,7 @@ def test_the_request_that_asks_for_a_mail_does_not_wait_for_the_mail_server(brid
 def test_a_mail_whose_link_is_over_is_not_sent_any_more(bridge: BridgeUnderTest, port: int) -> None:
     ask_for_the_mail(bridge)
     bridge.runner.run_once()
-    bridge.clock.forward(hours=25)
+    bridge.clock.forward(hours=48)
     with running_mail_server(port) as server:
         bridge.runner.run_once()
         assert server.seen_ids == []

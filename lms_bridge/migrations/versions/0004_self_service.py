@@ -40,6 +40,10 @@ def upgrade() -> None:
             table.alter_column(name, existing_type=kind, existing_nullable=False, server_default=None)
     with op.batch_alter_table("outbox_mails") as table:
         table.alter_column("bounce_status", existing_type=sa.String(20), existing_nullable=False, server_default=None)
+    bounced = sa.text("bounced_at IS NOT NULL")
+    op.create_index(
+        "ix_outbox_mails_bounced_at", "outbox_mails", ["bounced_at"], sqlite_where=bounced, postgresql_where=bounced
+    )
     sought = sa.text("sought <> ''")
     op.create_index("ix_proofs_sought", "proofs", ["sought"], sqlite_where=sought, postgresql_where=sought)
 

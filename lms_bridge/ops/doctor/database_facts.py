@@ -18,6 +18,7 @@ from external_accounts.addresses import mask_address
 from external_accounts.database import Database
 from external_accounts.schema import Account, Address, OutboxMail, Proof, ThrottleBucket
 from lms_bridge import migrations
+from lms_bridge.mail.figures import WEEK, Domain, by_domain
 from lms_bridge.schema import Mirror, SsoSession, Ticket
 from lms_bridge.sync import status as sync_status
 from lms_bridge.sync.status import SiteStatus
@@ -87,6 +88,8 @@ class DatabaseFacts:
     sessions: Waiting = field(default_factory=Waiting)
     sites: Mapping[str, SiteRows] = field(default_factory=dict)
     keys: KeyUse = field(default_factory=KeyUse)
+    domains: Sequence[Domain] = ()
+    """What became of the mails of a week, by domain."""
 
     @property
     def current(self) -> bool:
@@ -139,6 +142,7 @@ def _read(database: Database, site_names: Sequence[str], current_key: str, now: 
             sessions=_sessions(session, now),
             sites={name: replace(_site_rows(session, name), status=status[name]) for name in site_names},
             keys=_key_use(session, current_key, now),
+            domains=by_domain(session, since=now - WEEK),
         )
 
 

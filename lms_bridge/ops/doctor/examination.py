@@ -15,6 +15,7 @@ from lms_bridge.ops import identification
 from lms_bridge.ops.doctor import (
     database_checks,
     in_step_checks,
+    mail_checks,
     people_checks,
     public_checks,
     rights_checks,
@@ -30,6 +31,7 @@ from lms_bridge.ops.doctor.bridge_facts import look_at_mail, look_at_public_url,
 from lms_bridge.ops.doctor.database_facts import DatabaseFacts, SiteRows, read_database
 from lms_bridge.ops.doctor.findings import Finding, Subject
 from lms_bridge.ops.doctor.gathering import gather
+from lms_bridge.ops.doctor.mail_checks import look_at_bounces
 from lms_bridge.ops.doctor.site_facts import SiteFacts, look_at_site
 from lms_bridge.settings import Settings
 from lms_bridge.settings.moodle_sites import Site
@@ -59,6 +61,7 @@ def _looks(
 ) -> dict[str, Callable[[], Any]]:
     looks: dict[str, Callable[[], Any]] = {
         "mail": lambda: look_at_mail(settings.mail),
+        "bounces": lambda: look_at_bounces(settings.mail),
         "public_url": lambda: look_at_public_url(settings, keys, clock()),
     }
     for upstream in settings.upstreams:
@@ -82,6 +85,7 @@ def _judge(
     yield from settings_checks.check(settings, file, mode, database.keys, now)
     yield from database_checks.check(database, now)
     yield from surroundings_checks.check_mail(settings.mail, found.get("mail"))
+    yield from mail_checks.check(settings.mail, found.get("bounces"), database.domains, now)
     for upstream in settings.upstreams:
         yield from surroundings_checks.check_upstream(upstream, found.get(f"upstream:{upstream.issuer}"), now)
     fingerprint = identification.fingerprint(keys, settings.database_url)

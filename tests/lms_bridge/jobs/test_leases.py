@@ -6,11 +6,12 @@ import signal
 
 import pytest
 
+from lms_bridge.mail.delivery import BATCH
 from tests.lms_bridge.jobs.conftest import Works, addresses, check_a_clean_stop, end, eventually, worker_caught_at
 
 
 def test_a_killed_workers_mails_are_taken_over_when_its_lease_ends_and_not_before(works: Works) -> None:
-    waiting = addresses(10)
+    waiting = addresses(BATCH)
     killed, hold = worker_caught_at(works, waiting, waiting[3])
     end(killed, signal.SIGKILL)
     hold.release()
@@ -29,7 +30,7 @@ def test_two_workers_share_the_mails_and_send_each_once(works: Works) -> None:
     first.send_signal(signal.SIGSTOP)  # it keeps its lease, and does nothing
     hold.release()
     works.worker()
-    eventually(lambda: len(works.received()) == 40)
+    eventually(lambda: len(works.received()) == 60 - BATCH)
     first.send_signal(signal.SIGCONT)
     eventually(lambda: works.states() == {"sent"})
     assert works.received() == waiting

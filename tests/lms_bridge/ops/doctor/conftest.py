@@ -144,7 +144,10 @@ def clinic(tmp_path: Path) -> Iterator[Clinic]:
     """Everything is well: each test spoils one thing."""
     sink = MailSink(lambda: datetime.now(UTC))
     sink.start()
+    returns = tmp_path / "returns"
+    returns.mkdir()
     mail = {"host": "127.0.0.1", "port": sink.port, "security": "none", "sender": "noreply@univ.example"}
+    mail["bounce_folder"] = str(returns)
     try:
         with running_world(
             tmp_path,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from werkzeug import Request, Response
 
+from external_accounts import outbox
 from external_accounts.database import Database
 from lms_bridge import migrations
 from lms_bridge.app import create_app
@@ -295,6 +296,39 @@ def test_a_sender_that_is_refused_is_named(clinic: Clinic, monkeypatch: pytest.M
         monkeypatch.setattr(type(server), "handle_MAIL", refuse, raising=False)
         line = mail_line(clinic, port=server.port, security="none")
     assert line["seen"].endswith("refuses the sender noreply@univ.example (550)")
+
+
+def test_d19_a_bridge_that_nobody_tells_of_bounces_is_worth_a_warning(clinic: Clinic) -> None:
+    assert clinic.examine().line("bounces", "mail")["seen"] == "the way back is open"
+    del clinic.settings["mail"]["bounce_folder"]
+    assert clinic.examine().verdict("bounces", "mail") == "warning"
+
+
+def test_a_report_that_nobody_takes_from_the_folder_is_a_problem(clinic: Clinic) -> None:
+    report = Path(clinic.settings["mail"]["bounce_folder"]) / "1.mail"
+    report.write_bytes(b"x")
+    assert clinic.examine().verdict("bounces", "mail") == "ok"
+    hour_ago = datetime.now(UTC).timestamp() - 3600
+    os.utime(report, (hour_ago, hour_ago))
+    assert clinic.examine().line("bounces", "mail")["seen"] == "a file has been waiting for 60 minutes"
+
+
+def test_a_mailbox_of_bounces_that_cannot_be_entered_is_a_problem(clinic: Clinic) -> None:
+    clinic.settings["mail"]["bounce_imap"] = {"host": "127.0.0.1", "port": 9, "username": "u", "password": "hush"}
+    line = clinic.examine().line("bounces", "mail")
+    assert (line["verdict"], line["seen"]) == ("problem", "127.0.0.1:9: ConnectionRefusedError")
+
+
+def test_d20_a_domain_that_refuses_our_mails_is_named(clinic: Clinic) -> None:
+    assert clinic.examine().line("refusals", "mail")["seen"] == "in 7 days 0 of 0 refused or sent back"
+    with clinic.world.bridge.runtime.database.begin() as session:
+        for number in range(4):
+            to, now = f"{number}@refuses.example", datetime.now(UTC)
+            mail = outbox.enqueue(session, "test", to, locale="fr", now=now, mail_domain="b.example")
+            outbox.refused(mail, "550 5.7.1 blocked", permanent=True, now=now)
+    line = clinic.examine().line("refusals", "mail")
+    assert line["verdict"] == "warning"
+    assert line["seen"] == "in 7 days 4 of 4 refused or sent back; look at refuses.example"
 
 
 def test_mail_in_the_clear_to_another_machine_is_worth_a_warning(clinic: Clinic) -> None:
