@@ -136,8 +136,19 @@ def code_error(error: CodeWrong | CodeSpent) -> str:
     return ngettext("This is not the code. %(num)d try left.", "This is not the code. %(num)d tries left.", left)
 
 
-def waiting(family: Family, token: str, proof: Proof, now: datetime, *, error: str | None = None) -> str:
-    """The page that waits for the mail: takes the code, sends again, moves on when the link is used elsewhere."""
+def waiting(
+    family: Family,
+    token: str,
+    proof: Proof,
+    now: datetime,
+    *,
+    error: str | None = None,
+    continue_url: str | None = None,
+) -> str:
+    """The page that waits for the mail: takes the code, sends again, moves on when the link is used elsewhere.
+
+    `continue_url` is where it moves on to, when that is not the service asked for first.
+    """
     person = current()
     mine = person is not None and proof.account_id is not None and person.facts.account_id == proof.account_id
     wait = proof.sent_at + proofs.RESEND_PAUSE - now
@@ -152,7 +163,7 @@ def waiting(family: Family, token: str, proof: Proof, now: datetime, *, error: s
         resend_action=f"{here}/resend",
         resend_wait_seconds=max(0, -(-wait // timedelta(seconds=1))) or None,
         state_url=f"{here}/state",
-        continue_url=onward(proof)["continue_url"],
+        continue_url=continue_url or onward(proof)["continue_url"],
     )
 
 
