@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-COMMANDS = ("accounts", "config", "db", "demo", "doctor", "serve", "sync", "worker")
+COMMANDS = ("accounts", "config", "db", "demo", "doctor", "invitations", "registrations", "serve", "sync", "worker")
 
 
 class _Verbs(click.Group):

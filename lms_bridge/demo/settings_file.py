@@ -34,6 +34,14 @@ sender = "ne-pas-repondre@{DOMAIN}"
 [local]
 username_pattern = 'ext\\.[a-z0-9._-]{{1,90}}'
 
+[registration]
+rights_months = 12
+sponsors = ["staff"]
+deciders = ["helene.bernard@{DOMAIN}"]
+
+[help_desk]
+usernames = ["hbernard"]
+
 [[profiles]]
 name = "staff"
 label = {{ fr = "Personnel", en = "Staff" }}
@@ -74,6 +82,7 @@ name = "updago"
 url = "{urls["moodle"]}"
 token = "{moodle_token}"
 canary = "{CANARY}"
+registration = "moderated"
 
 [[services]]
 name = "updago"
