@@ -11,6 +11,7 @@ of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -157,13 +158,21 @@ def _answer(session: Session, registration: Registration, terms: Terms, now: dat
 
 
 def prove(
-    session: Session, keys: Keys, proof: Proof, terms: Terms, *, now: datetime, origin: audit.Origin
+    session: Session,
+    keys: Keys,
+    proof: Proof,
+    claim: Callable[[], object],
+    terms: Terms,
+    *,
+    now: datetime,
+    origin: audit.Origin,
 ) -> Registration:
-    """Do what the claimed `proof` of a request says, in the transaction of the claim: it waits for a decision now.
+    """Claim the `proof` of a request, by `claim`, and do what it says: the request waits for a decision now.
 
     A second request for an address whose first one is under way is withdrawn; the first one counts.
     """
-    every = hold_all(session, proof.email_key)
+    every = hold_all(session, proof.email_key)  # before the proof, as everywhere: no two wait for each other
+    claim()
     registration = next(row for row in every if row.id == proof.registration_id)
     if registration.state != UNPROVED:
         return registration

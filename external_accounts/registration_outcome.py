@@ -29,7 +29,7 @@ from external_accounts.registration_steps import (
     withdraw,
     write_mail,
 )
-from external_accounts.schema import Account, Registration
+from external_accounts.schema import Account, Proof, Registration
 from external_accounts.usernames import read_local_username
 
 
@@ -126,8 +126,9 @@ def complete(
         ProofExpired, ProofUsed, ProofCancelled: the link is over; exactly one of N parallel uses succeeds.
         RegistrationOver, AddressHasAccount, UsernameRefused, UsernameTaken: nothing has changed, the link stays good.
     """
+    proof = session.get_one(Proof, proof_id)
+    every = hold_all(session, proof.email_key)  # before the proof, as everywhere: no two wait for each other
     proof = proofs.claim_by_link(session, proof_id, now=now, origin=origin)
-    every = hold_all(session, proof.email_key)
     registration = next(row for row in every if row.id == proof.registration_id)
     check_open(registration, now)
     if known := accounts_of(session, registration.email_key):

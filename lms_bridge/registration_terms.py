@@ -37,7 +37,7 @@ def usual_last_day(today: date, months: int | None) -> date | None:
     if months is None:
         return None
     years, month = divmod(today.month - 1 + months, MONTHS_A_YEAR)
-    for day in range(today.day, LAST_DAY_EVERYWHERE - 1, -1):
+    for day in range(today.day, min(today.day, LAST_DAY_EVERYWHERE) - 1, -1):
         try:
             return date(today.year + years, month + 1, day)
         except ValueError:

@@ -62,11 +62,12 @@ def send(
         day = read_date(until or "")
     except ValueError:
         fail(f"`{until}` is no date: write it like 2027-06-30.")
-    guest = Guest(_address(email), Person(given_name.strip()[:100], family_name.strip()[:100]), day, sponsor)
     with running(context) as runtime:
         if day is not None and day < runtime.clock().astimezone(runtime.settings.zone).date():
             fail(f"{day} is over.")
         _check_open(runtime)
+        person = Person(given_name.strip()[:100], family_name.strip()[:100])
+        guest = Guest(_address(email), person, day or inviting.usual_end(runtime), sponsor)
         try:
             with runtime.database.begin() as session:
                 by = operator()

@@ -14,6 +14,7 @@ from external_accounts.registration_outcome import AlreadyDecided, decide
 from external_accounts.registration_steps import ASKED, WAITING
 from external_accounts.schema import Account, Registration
 from lms_bridge.cli.operator import fail, operator, running
+from lms_bridge.helpdesk.inviting import usual_end
 from lms_bridge.registration_terms import end_of_day, terms
 from lms_bridge.runtime import Runtime
 
@@ -60,7 +61,7 @@ def _row(registration: Registration, sponsor: str | None) -> dict[str, Any]:
 
 @registrations.command()
 @click.argument("number", type=int)
-@click.option("--until", help="Last day of the account: 2027-06-30.")
+@click.option("--until", help="Last day of the account: 2027-06-30. Else `registration.rights_months` counts.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_context
 def accept(context: click.Context, number: int, until: str | None, as_json: bool) -> None:
@@ -72,7 +73,8 @@ def accept(context: click.Context, number: int, until: str | None, as_json: bool
     with running(context) as runtime:
         if day is not None and day < runtime.clock().astimezone(runtime.settings.zone).date():
             fail(f"{day} is over.")
-        ends = end_of_day(day, runtime.settings.zone) if day else None
+        last = day or usual_end(runtime)
+        ends = end_of_day(last, runtime.settings.zone) if last else None
         _decide(runtime, number, as_json=as_json, accept=True, reason="", rights_end_at=ends)
 
 

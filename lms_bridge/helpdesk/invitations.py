@@ -25,7 +25,7 @@ from lms_bridge.helpdesk import inviting
 from lms_bridge.helpdesk.inviting import VERDICTS, Guest, Judged, NoSuchSponsor
 from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, agent, not_for_you, to_sign_in
 from lms_bridge.i18n import gettext as _
-from lms_bridge.registration_terms import terms, usual_last_day
+from lms_bridge.registration_terms import terms
 from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.selfservice.register_form import name_errors, read_name
 from lms_bridge.web.request import parameter, runtime
@@ -114,9 +114,7 @@ def _read_fields() -> tuple[Guest | None, Fields]:
 
 
 def _usual_day() -> str:
-    bridge = runtime()
-    today = bridge.clock().astimezone(bridge.settings.zone).date()
-    last = usual_last_day(today, bridge.settings.registration.rights_months)
+    last = inviting.usual_end(runtime())
     return last.isoformat() if last else ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from functools import partial
 from typing import Literal
 
@@ -67,22 +67,27 @@ class Judged:
     verdict: Verdict
 
 
-def guest_of(row: Row) -> Guest:
-    return Guest(row.email, row.person, row.until, row.sponsor)
+def usual_end(runtime: Runtime) -> date | None:
+    """The last day of an account when nobody says another one."""
+    settings = runtime.settings
+    return usual_last_day(runtime.clock().astimezone(settings.zone).date(), settings.registration.rights_months)
 
 
-def invitation_for(session: Session, guest: Guest, settings: Settings, *, now: datetime) -> Invitation:
+def guest_of(row: Row, runtime: Runtime) -> Guest:
+    return Guest(row.email, row.person, row.until or usual_end(runtime), row.sponsor)
+
+
+def invitation_for(session: Session, guest: Guest, settings: Settings) -> Invitation:
     """Raises: NoSuchSponsor."""
     sponsor, _address = find_sponsor(session, guest.sponsor, terms(settings))
     if guest.sponsor and sponsor is None:
         raise NoSuchSponsor(guest.sponsor)
-    last = guest.until or usual_last_day(now.astimezone(settings.zone).date(), settings.registration.rights_months)
     return Invitation(
         email=guest.email,
         person=guest.person,
         profile=settings.registration.profile,
         language=settings.default_language,
-        rights_end_at=end_of_day(last, settings.zone) if last else None,
+        rights_end_at=end_of_day(guest.until, settings.zone) if guest.until else None,
         sponsor_id=sponsor.id if sponsor else None,
     )
 
@@ -94,7 +99,7 @@ def invite(runtime: Runtime, session: Session, guest: Guest, *, by: str, origin:
         NoSuchSponsor, AddressHasAccount, AlreadyUnderWay, AddressOfMember: nothing was written.
     """
     now = runtime.clock()
-    invitation = invitation_for(session, guest, runtime.settings, now=now)
+    invitation = invitation_for(session, guest, runtime.settings)
     found = invitations.invite(
         session, runtime.keys, invitation, terms(runtime.settings), by=by, now=now, origin=origin
     )
@@ -106,7 +111,7 @@ def judge(runtime: Runtime, session: Session, rows: Iterable[Row]) -> list[Judge
     now = runtime.clock()
 
     def look(row: Row) -> None:
-        invitation = invitation_for(session, guest_of(row), runtime.settings, now=now)
+        invitation = invitation_for(session, guest_of(row, runtime), runtime.settings)
         invitations.check(session, invitation, terms(runtime.settings), now=now)
 
     return [Judged(row, _verdict(partial(look, row))) for row in rows]
@@ -119,7 +124,7 @@ def apply(
 
     def send(row: Row) -> None:
         with runtime.database.begin() as session:
-            invite(runtime, session, guest_of(row), by=by, origin=origin)
+            invite(runtime, session, guest_of(row, runtime), by=by, origin=origin)
 
     judged = []
     for row in rows:

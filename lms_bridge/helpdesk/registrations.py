@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template, request
@@ -15,9 +15,10 @@ from external_accounts.invitation_files import read_date
 from external_accounts.registration_outcome import AlreadyDecided, decide
 from external_accounts.registration_steps import ASKED, WAITING
 from external_accounts.schema import Account, Proof, Registration
+from lms_bridge.helpdesk.inviting import usual_end
 from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, member, not_for_you, to_sign_in
 from lms_bridge.i18n import gettext as _
-from lms_bridge.registration_terms import end_of_day, terms, usual_last_day
+from lms_bridge.registration_terms import end_of_day, terms
 from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.web.request import parameter, runtime
 
@@ -131,12 +132,9 @@ def _visible(session: Session, number: int, who: Member) -> Registration:
 
 
 def _show(session: Session, row: Registration, *, error: str | None = None, notice: str | None = None) -> str:
-    settings = runtime().settings
     sponsor = session.get(Account, row.sponsor_id) if row.sponsor_id else None
     proof = session.get(Proof, row.proof_id) if row.proof_id else None
-    last: date | None = usual_last_day(
-        runtime().clock().astimezone(settings.zone).date(), settings.registration.rights_months
-    )
+    last = usual_end(runtime())
     decider = session.scalar(select(Account).where(Account.username == row.decided_by)) if row.decided_by else None
     account = session.get(Account, row.account_id) if row.account_id else None
     return render_template(

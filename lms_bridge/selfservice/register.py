@@ -6,6 +6,7 @@ address what there is to say. Whoever opens a link of ours has shown that they r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
@@ -198,8 +199,8 @@ def use(token: str) -> ResponseReturnValue:
             return register_account.finish(token, proof, now)
         else:
             with bridge.database.begin() as session:
-                claimed = proofs.claim_by_link(session, proof.id, now=now, origin=origin())
-                _prove(session, claimed, now)
+                claim = partial(proofs.claim_by_link, session, proof.id, now=now, origin=origin())
+                _prove(session, proof, claim, now)
     except (CodeWrong, CodeSpent) as error:
         page = waiting(
             FAMILIES[proof.purpose], token, proof, now, error=code_error(error), continue_url=f"{PATH}/{token}"
@@ -217,12 +218,13 @@ def _change_code(typed: str, now: datetime, session: Session, proof: Proof) -> P
 
 
 def _prove_by_code(typed: str, now: datetime, session: Session, proof: Proof) -> None:
-    _prove(session, proofs.claim_by_code(session, runtime().keys, proof, typed, now=now, origin=origin()), now)
+    claim = partial(proofs.claim_by_code, session, runtime().keys, proof, typed, now=now, origin=origin())
+    _prove(session, proof, claim, now)
 
 
-def _prove(session: Session, proof: Proof, now: datetime) -> None:
+def _prove(session: Session, proof: Proof, claim: Callable[[], Proof], now: datetime) -> None:
     bridge = runtime()
-    registration.prove(session, bridge.keys, proof, terms(bridge.settings), now=now, origin=origin())
+    registration.prove(session, bridge.keys, proof, claim, terms(bridge.settings), now=now, origin=origin())
 
 
 @pages.post("/<token>/resend")
