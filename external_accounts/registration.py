@@ -82,7 +82,7 @@ def ask(session: Session, keys: Keys, wish: Wish, *, mail: bool, now: datetime, 
     )
     session.add(registration)
     session.flush()
-    proof = _prove(session, keys, registration, now)
+    proof, _due = _prove(session, keys, registration, now)
     proof.details = {"sponsor": wish.sponsor.email if wish.sponsor else ""}
     if mail:
         _answer_by_mail(session, registration, now)
@@ -93,15 +93,15 @@ def ask(session: Session, keys: Keys, wish: Wish, *, mail: bool, now: datetime, 
 def ask_again(session: Session, keys: Keys, proof: Proof, *, mail: bool, now: datetime) -> Proof:
     """The same proof once more while it lives, a new one when it is over; and the answer by mail again."""
     registration = session.get_one(Registration, proof.registration_id, with_for_update=True)
-    again = _prove(session, keys, registration, now)
+    again, due = _prove(session, keys, registration, now)
     again.details = proof.details
-    if mail and again.sent_at == now:  # not within the pause after the last one
+    if mail and due:
         _answer_by_mail(session, registration, now)
     return again
 
 
-def _prove(session: Session, keys: Keys, registration: Registration, now: datetime) -> Proof:
-    proof, _due = proofs.request_proof(
+def _prove(session: Session, keys: Keys, registration: Registration, now: datetime) -> tuple[Proof, bool]:
+    proof, due = proofs.request_proof(
         session,
         keys,
         Subject(registration_id=registration.id, email_key=registration.email_key),
@@ -112,7 +112,7 @@ def _prove(session: Session, keys: Keys, registration: Registration, now: dateti
         now=now,
     )
     registration.expires_at = proof.expires_at
-    return proof
+    return proof, due
 
 
 def _answer_by_mail(session: Session, registration: Registration, now: datetime) -> None:
@@ -144,6 +144,8 @@ def _answer(session: Session, registration: Registration, terms: Terms, now: dat
     issuer = terms.member_issuer(registration.email_key)
     if known:
         doors = [{"username": account.username, "issuer": door_of(account)} for account in known]
+        stored = next(address for address in known[0].addresses if address.email_key == registration.email_key)
+        registration.email = stored.email  # never to what was typed, where there is more (D34)
         write_mail(session, registration, "register_known", terms, now, context={"accounts": doors})
     elif issuer is not None:
         write_mail(session, registration, "register_member", terms, now, context={"issuer": issuer})

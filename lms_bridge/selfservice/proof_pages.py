@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from external_accounts import audit, outbox, proofs, throttle
 from external_accounts.addresses import mask_address
-from external_accounts.proofs import CodeSpent, CodeWrong
+from external_accounts.proofs import CodeSpent, CodeWrong, FoundProof, ProofUnknown
 from external_accounts.schema import Address, Proof
 from external_accounts.throttle import Throttled, Use
 from lms_bridge.cas.services import ServiceRefused
@@ -39,6 +39,18 @@ class Family:
     """Template of the message."""
     folder: str
     """Templates of the pages."""
+
+
+def find(session: Session, family: Family, token: str) -> FoundProof:
+    """The proof of this family that a token names, changing nothing (I11).
+
+    Raises:
+        ProofUnknown: not a token of ours, or one that was made for something else.
+    """
+    found = proofs.look_at(session, runtime().keys, token)
+    if found.proof.purpose != family.purpose:
+        raise ProofUnknown
+    return found
 
 
 def send(
