@@ -13,9 +13,19 @@ from external_accounts.schema import AccountId, Engagement
 
 
 def accept(
-    session: Session, account_id: AccountId, document: str, version: str, *, now: datetime, origin: audit.Origin
+    session: Session,
+    account_id: AccountId,
+    document: str,
+    version: str,
+    *,
+    now: datetime,
+    origin: audit.Origin,
+    accepted_at: datetime | None = None,
 ) -> None:
-    """Record the acceptance of one version. Accepting again changes nothing, unless it was withdrawn."""
+    """Record the acceptance of one version. Accepting again changes nothing, unless it was withdrawn.
+
+    `accepted_at` is when the person accepted it, where that was before there was an account.
+    """
     account = lock_account(session, account_id)
     known = session.scalar(
         select(Engagement).where(
@@ -25,9 +35,11 @@ def accept(
     if known is not None and known.withdrawn_at is None:
         return
     if known is None:
-        session.add(Engagement(account_id=account_id, document=document, version=version, accepted_at=now))
+        session.add(
+            Engagement(account_id=account_id, document=document, version=version, accepted_at=accepted_at or now)
+        )
     else:
-        known.accepted_at, known.withdrawn_at = now, None
+        known.accepted_at, known.withdrawn_at = accepted_at or now, None
     account.note_change()
     audit.record(
         session,

@@ -70,7 +70,7 @@ class PasswordHashing:
             HashingBusy: the queue is full.
             UnicodeEncodeError: half a character (a lone surrogate), which no form can send.
         """
-        return self._run(lambda: self._hash(_normal(password)))
+        return self._run(lambda: self._hash(normal_form(password)))
 
     def verify(self, stored: str | None, password: str) -> Verdict:
         """Check `password`. `stored` is None when there is no such account: the same work is done then (I3).
@@ -82,7 +82,7 @@ class PasswordHashing:
 
     def _verify(self, stored: str | None, password: str) -> Verdict:
         usable = len(password) <= MAX_PASSWORD_LENGTH and not _SURROGATES.search(password)
-        typed = _normal(password) if usable else ""
+        typed = normal_form(password) if usable else ""
         if not _matches(stored or self._decoy.result(), typed) or stored is None or not usable:
             return Verdict(correct=False)
         stale = not stored.startswith(self._current)
@@ -111,8 +111,8 @@ def _matches(stored: str, password: str) -> bool:
         return False
 
 
-def _normal(password: str) -> str:
-    # PWD-02 (NIST): the same password typed on two keyboards must be the same password.
+def normal_form(password: str) -> str:
+    """PWD-02 (NIST): the same password typed on two keyboards must be the same password."""
     return unicodedata.normalize("NFKC", password)
 
 

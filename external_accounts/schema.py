@@ -195,7 +195,15 @@ class Registration(Base):
     """Somebody who asks for an account, or is invited to one. No account exists before the address is proved."""
 
     __tablename__ = "registrations"
-    __table_args__ = (Index("ix_registrations_state", "state", "expires_at"),)
+    __table_args__ = (
+        Index("ix_registrations_state", "state", "expires_at"),
+        Index(
+            "ix_registrations_mail_due_at",
+            "mail_due_at",
+            sqlite_where=text("mail_due_at IS NOT NULL"),
+            postgresql_where=text("mail_due_at IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Generated(), primary_key=True)
     mode: Mapped[str] = mapped_column(String(10))
@@ -221,6 +229,9 @@ class Registration(Base):
     created_by: Mapped[str] = mapped_column(String(120), default="")
     """`cli:NAME` or a user name; empty when the person asked."""
     expires_at: Mapped[datetime]
+    """When it is over by itself: unproved or undecided for too long, or the link not used; else when it ended."""
+    mail_due_at: Mapped[datetime | None]
+    """Since when the answer by mail is waited for. The background work looks the address up and writes it (I3)."""
     proved_at: Mapped[datetime | None]
     proof_id: Mapped[int | None]
     """The claimed proof that showed that the address is read."""

@@ -67,6 +67,10 @@ PROOF_MAIL_ADDRESS = Limit("proof mail address", burst=5, every=600)
 PROOF_MAIL_NETWORK = Limit("proof mail network", burst=60, every=10)
 PROOF_MAIL_CAMPUS = Limit("proof mail campus", burst=1000, every=1)
 
+REGISTER_NETWORK = Limit("register network", burst=30, every=20)
+REGISTER_CAMPUS = Limit("register campus", burst=1000, every=1)
+"""Requests for an account from one network: each leaves rows for a day. A course registers at once on the campus."""
+
 
 class Throttled(Exception):
     """A budget is used up. `retry_after` is whole seconds until one use is available again."""

@@ -10,7 +10,19 @@ from pathlib import Path
 
 import click
 
-COMMANDS = ("accounts", "config", "db", "demo", "doctor", "mail", "serve", "sync", "worker")
+COMMANDS = (
+    "accounts",
+    "config",
+    "db",
+    "demo",
+    "doctor",
+    "invitations",
+    "mail",
+    "registrations",
+    "serve",
+    "sync",
+    "worker",
+)
 
 
 class _Verbs(click.Group):

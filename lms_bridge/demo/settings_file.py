@@ -35,6 +35,14 @@ bounce_folder = "{folder}/returned"  # put a report here as a file, and the brid
 [local]
 username_pattern = 'ext\\.[a-z0-9._-]{{1,90}}'
 
+[registration]
+rights_months = 12
+sponsors = ["staff"]
+deciders = ["helene.bernard@{DOMAIN}"]
+
+[help_desk]
+usernames = ["hbernard"]
+
 [[profiles]]
 name = "staff"
 label = {{ fr = "Personnel", en = "Staff" }}
@@ -75,6 +83,7 @@ name = "updago"
 url = "{urls["moodle"]}"
 token = "{moodle_token}"
 canary = "{CANARY}"
+registration = "moderated"
 
 [[services]]
 name = "updago"

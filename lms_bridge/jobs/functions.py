@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import delete, select
 
-from external_accounts import throttle
+from external_accounts import registration, registration_upkeep, throttle
 from external_accounts.schema import OutboxMail, Proof
 from lms_bridge.cas import logout
 from lms_bridge.mail import bounces, delivery
+from lms_bridge.registration_terms import terms
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import JournalEntry, Mirror, ProxyGrant, SsoSession, Ticket
 from lms_bridge.signin import sessions
@@ -35,6 +36,22 @@ def deliver_mails(runtime: Runtime) -> int:
 def read_bounces(runtime: Runtime) -> int:
     """What mail servers sent back."""
     return bounces.read_all(runtime)
+
+
+def answer_registrations(runtime: Runtime) -> int:
+    """Find out whose address it is that somebody asked an account for, and write the mail that fits."""
+    with runtime.database.begin() as session:
+        return registration.answer_due(session, terms(runtime.settings), limit=BATCH, now=runtime.clock())
+
+
+def keep_registrations_tidy(runtime: Runtime) -> int:
+    """Refuse requests that nobody decided in time; drop what is unfinished or long over."""
+    now, settings = runtime.clock(), runtime.settings
+    with runtime.database.begin() as session:
+        refused = registration_upkeep.refuse_undecided(session, runtime.keys, terms(settings), now=now)
+    with runtime.database.begin() as session:
+        keep = timedelta(days=settings.registration.keep_days)
+        return refused + registration_upkeep.purge(session, keep=keep, now=now)
 
 
 def deliver_logouts(runtime: Runtime) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from external_accounts.database import Base, Waiting
-from external_accounts.schema import Account, OutboxMail
+from external_accounts.schema import Account, OutboxMail, Registration
 from lms_bridge.jobs import functions
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import Mirror, Ticket
@@ -44,12 +44,14 @@ class Job:
 
 JOBS = (
     Job("deliver_logouts", functions.deliver_logouts, every=1, woken_by=(Ticket,)),
+    Job("answer_registrations", functions.answer_registrations, every=2, woken_by=(Registration,)),
     Job("deliver_mails", functions.deliver_mails, every=1, woken_by=(OutboxMail,)),
     Job("read_bounces", functions.read_bounces, every=60),
     Job("end_sessions_in_moodle", functions.end_sessions_in_moodle, every=2, woken_by=(Mirror,)),
     Job("bring_mirrors_into_step", functions.bring_mirrors_into_step, every=0.5, woken_by=(Account, Mirror)),
     Job("make_nightly_runs", functions.make_nightly_runs, every=60),
     Job("introduce_sites", functions.introduce_sites, every=600),
+    Job("keep_registrations_tidy", functions.keep_registrations_tidy, every=600),
     Job("end_overdue_sessions", functions.end_overdue_sessions, every=30),
     Job("purge", functions.purge, every=600),
 )

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from external_accounts import proofs
+from external_accounts import proofs, registration_steps
 from external_accounts.accounts import Person
 from external_accounts.keys import UnknownKey
 from external_accounts.proofs import format_code, proof_keys, state_of
@@ -30,6 +30,8 @@ from lms_bridge.web.theme import theme
 
 LINKS = {
     proofs.CONFIRM_ADDRESS: "/account/confirm",
+    registration_steps.PROVE_ADDRESS: "/account/register",
+    registration_steps.CHOOSE_PASSWORD: "/account/register",
 }
 """Where the link of each purpose leads."""
 
@@ -51,6 +53,8 @@ def compose(session: Session, runtime: Runtime, mail: OutboxMail, *, now: dateti
     if mail.account_id is not None:
         account = session.get_one(Account, mail.account_id)
         context["display_name"] = Person(account.given_name, account.family_name).display_name or account.username
+    if ends := context.get("rights_end"):
+        context["rights_end"] = i18n.format_deadline(datetime.fromisoformat(ends), runtime.settings.zone, mail.locale)
     if mail.proof_id is not None:
         context |= _proof_context(session.get_one(Proof, mail.proof_id), runtime, mail.locale, now)
     return write(runtime.settings, mail, context)
@@ -89,6 +93,7 @@ def write(settings: Settings, mail: OutboxMail, context: Mapping[str, Any]) -> E
         "institution": institution,
         "locale": mail.locale,
         "public_url": settings.public_url,
+        "doors": {upstream.issuer: text_in(upstream.title, mail.locale) for upstream in settings.upstreams},
         **context,
     }
     with i18n.use_locale(mail.locale):

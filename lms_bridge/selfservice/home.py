@@ -13,6 +13,7 @@ from external_accounts.addresses import mask_address
 from external_accounts.database import note_waiting
 from lms_bridge.cas.admission import decide
 from lms_bridge.cas.views import show_doors, upstream_answers
+from lms_bridge.helpdesk import members
 from lms_bridge.i18n import current_locale
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import Mirror, SsoSession, Ticket
@@ -33,6 +34,10 @@ def home() -> ResponseReturnValue:
     person = current()
     if person is None:
         return show_doors(Destination())
+    desk = members.current_member()
+    wanted = members.wanted_page()
+    if wanted is not None:
+        return members.forget_wanted_page(redirect(wanted if desk else "/", 303))
     headers.form_leads_on()
     bridge = runtime()
     locale = current_locale()
@@ -49,6 +54,7 @@ def home() -> ResponseReturnValue:
         entries=[_entry(bridge, person, service, locale) for service in bridge.registry],
         logout_url="/cas/logout",
         everywhere_url="/account/sign-out",
+        desk_url=members.DESK if desk else None,
     )
 
 

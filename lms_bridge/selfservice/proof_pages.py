@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from external_accounts import audit, outbox, proofs, throttle
 from external_accounts.addresses import mask_address
-from external_accounts.proofs import CodeSpent, CodeWrong
+from external_accounts.proofs import CodeSpent, CodeWrong, FoundProof, ProofUnknown
 from external_accounts.schema import Address, Proof
 from external_accounts.throttle import Throttled, Use
 from lms_bridge.cas.services import ServiceRefused
@@ -39,6 +39,18 @@ class Family:
     """Template of the message."""
     folder: str
     """Templates of the pages."""
+
+
+def find(session: Session, family: Family, token: str) -> FoundProof:
+    """The proof of this family that a token names, changing nothing (I11).
+
+    Raises:
+        ProofUnknown: not a token of ours, or one that was made for something else.
+    """
+    found = proofs.look_at(session, runtime().keys, token)
+    if found.proof.purpose != family.purpose:
+        raise ProofUnknown
+    return found
 
 
 def send(
@@ -136,8 +148,19 @@ def code_error(error: CodeWrong | CodeSpent) -> str:
     return ngettext("This is not the code. %(num)d try left.", "This is not the code. %(num)d tries left.", left)
 
 
-def waiting(family: Family, token: str, proof: Proof, now: datetime, *, error: str | None = None) -> str:
-    """The page that waits for the mail: takes the code, sends again, moves on when the link is used elsewhere."""
+def waiting(
+    family: Family,
+    token: str,
+    proof: Proof,
+    now: datetime,
+    *,
+    error: str | None = None,
+    continue_url: str | None = None,
+) -> str:
+    """The page that waits for the mail: takes the code, sends again, moves on when the link is used elsewhere.
+
+    `continue_url` is where it moves on to, when that is not the service asked for first.
+    """
     person = current()
     mine = person is not None and proof.account_id is not None and person.facts.account_id == proof.account_id
     wait = proof.sent_at + proofs.RESEND_PAUSE - now
@@ -155,7 +178,7 @@ def waiting(family: Family, token: str, proof: Proof, now: datetime, *, error: s
         resend_wait_seconds=max(0, -(-wait // timedelta(seconds=1))) or None,
         state_url=f"{here}/state",
         mail_is_slow=slow,
-        continue_url=onward(proof)["continue_url"],
+        continue_url=continue_url or onward(proof)["continue_url"],
     )
 
 

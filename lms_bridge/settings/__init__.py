@@ -24,7 +24,8 @@ from pydantic_settings import SettingsError as UnreadableSource
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from lms_bridge.settings.moodle_sites import Site
+from lms_bridge.settings.moodle_sites import RegistrationMode, Site
+from lms_bridge.settings.registration import HelpDesk, Registration
 from lms_bridge.settings.sections import (
     Charter,
     File,
@@ -32,6 +33,7 @@ from lms_bridge.settings.sections import (
     Jobs,
     Local,
     Mail,
+    Passwords,
     Profile,
     Service,
     Sessions,
@@ -88,6 +90,9 @@ class Settings(BaseSettings):
     throttle: Throttle = Field(Throttle(), description="See `[throttle]`.")
     jobs: Jobs = Field(Jobs(), description="See `[jobs]`.")
     local: Local = Field(Local(), description="See `[local]`.")
+    passwords: Passwords = Field(Passwords(), description="See `[passwords]`.")
+    registration: Registration = Field(Registration(), description="See `[registration]`.")
+    help_desk: HelpDesk = Field(HelpDesk(), description="See `[help_desk]`.")
     charter: Charter | None = Field(None, description="See `[charter]`.")
     upstreams: tuple[Upstream, ...] = Field((), description="See `[[upstreams]]`.")
     profiles: tuple[Profile, ...] = Field((), description="See `[[profiles]]`.")
@@ -167,9 +172,32 @@ class Settings(BaseSettings):
             if self.profiles and (unknown := set(service.profiles) - {profile.name for profile in self.profiles}):
                 missing = ", ".join(sorted(unknown))
                 raise ValueError(f"services.{service.name}.profiles: there is no [[profiles]] entry called {missing}")
+        self._consistent_registration()
         if not self.upstreams and not self.local.enabled:
             raise ValueError("nobody could sign in: configure [[upstreams]], or set local.enabled = true")
         return self
+
+    def _consistent_registration(self) -> None:
+        for rule in self.help_desk.rules:
+            upstream = self.upstream(rule.issuer)
+            if upstream is None or rule.attribute not in upstream.keep:
+                place = f"`keep` of an [[upstreams]] entry `{rule.issuer}`"
+                raise ValueError(f"help_desk.rules: `{rule.attribute}` must be among {place}")
+        if self.registration_mode(None) == "closed":
+            return
+        if not self.local.enabled:
+            raise ValueError("sites: registration needs accounts kept here: set local.enabled = true")
+        if not self.registration.proposes_within(re.compile(self.local.username_pattern)):
+            raise ValueError("registration.username_form: its names do not lie within local.username_pattern")
+        named = {self.registration.profile, *self.registration.sponsors}
+        if self.profiles and (unknown := named - {profile.name for profile in self.profiles}):
+            raise ValueError(f"registration: there is no [[profiles]] entry called {', '.join(sorted(unknown))}")
+
+    def registration_mode(self, service: Service | None) -> RegistrationMode:
+        """How people register for the Moodle behind `service`; without one, the most open way of all sites."""
+        sites = [self.site(service.site)] if service is not None and service.site else self.sites
+        modes = {site.registration for site in sites}
+        return "moderated" if "moderated" in modes else "invitation" if "invitation" in modes else "closed"
 
     @cached_property
     def zone(self) -> ZoneInfo:

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from lms_bridge.settings.sections import HttpsUrl, Name, Section
 from moodle_ws.uniqueness import strict_key
 
+RegistrationMode = Literal["closed", "invitation", "moderated"]
 FieldMode = Literal["own", "seed", "ignore"]
 Source = Annotated[str, Field(pattern=r"^(key|username|profile|email_confirmed|attribute:[A-Za-z0-9_.:-]{1,80})$")]
 """Where a value written to Moodle comes from: the bridge's own knowledge, or an attribute kept from the CAS."""
@@ -129,6 +130,12 @@ class Site(Section):
         "admitted",
         description="Who gets a Moodle user: everybody the gate admits (so that teachers can enrol them before they "
         "come), or only people who enter.",
+    )
+    registration: RegistrationMode = Field(
+        "closed",
+        description="How people without an account of the university get one here: not at all (`closed`), only when "
+        "invited (`invitation`), or also by asking, with somebody deciding on each request (`moderated`). "
+        "See `[registration]`.",
     )
     fields: SiteFields = Field(SiteFields(), description="See `[sites.fields]`.")
     idnumber_from: Source = Field(

@@ -61,6 +61,13 @@ def doors(
     return sorted(found, key=lambda door: not door.last_used)
 
 
+def register_url(settings: Settings, service: Service | None, service_url: str | None) -> str | None:
+    """Where people without an account ask for one, where they can."""
+    if settings.registration_mode(service) != "moderated":
+        return None
+    return f"/account/register{onward_query(service_url)}"
+
+
 def onward_query(service_url: str | None, *, renew: bool = False, post: bool = False) -> str:
     """The query that carries where the person wants to go from page to page (`?service=…`), or nothing."""
     wanted = {

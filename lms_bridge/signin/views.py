@@ -25,7 +25,7 @@ from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
 from lms_bridge.settings.sections import Upstream, text_in
 from lms_bridge.signin import local, sessions, upstream
-from lms_bridge.signin.doors import Door, doors, onward_query
+from lms_bridge.signin.doors import Door, doors, onward_query, register_url
 from lms_bridge.signin.passage import Destination, pass_on
 from lms_bridge.signin.upstream import State, StateInvalid, UpstreamCas, UpstreamRefused, UpstreamUnreachable
 from lms_bridge.web import cookies, headers
@@ -146,6 +146,7 @@ def _show_form(
         missing=missing,
         throttled=throttled,
         forgot_url=None,
+        register_url=register_url(runtime().settings, service, destination.url),
         # With no other door this would lead back here.
         back_url=f"/cas/login{destination.onward}" if len(_doors(destination)) > 1 else None,
     )

@@ -116,7 +116,7 @@ class Stage:
     def link_mailed_to(self, name: str) -> str:
         """The link of the last of them."""
         text = self.mails_to(name)[-1].text
-        found = re.search(r"http://\S+/account/confirm/\S+", text)
+        found = re.search(r"http://\S+/account/(?:confirm|register)/\S+", text)
         assert found, text
         return found.group(0)
 
@@ -163,7 +163,12 @@ def _settings(sel: str, moodle: str, apps: str, smtp_port: int) -> dict[str, Any
             {"name": "learner", "label": {"fr": "Apprenant·e extérieur·e", "en": "External learner"}},
         ],
         "upstreams": [{"issuer": "sel", "cas_url": f"{sel}/cas", "trusted_domains": ["univ.example"]}],
-        "sites": [{"name": "updago", "url": moodle, "token": SimulatorOptions().token}],
+        "sites": [
+            {"name": "updago", "url": moodle, "token": SimulatorOptions().token, "registration": "moderated"},
+            {"name": "closed", "url": f"{moodle}/closed", "token": "nobody", "nightly": ""},
+        ],
+        "registration": {"sponsors": ["staff"], "rights_months": 12},
+        "help_desk": {"usernames": ["ext.desk"]},
         "services": [
             {
                 "name": "updago",
@@ -182,6 +187,13 @@ def _settings(sel: str, moodle: str, apps: str, smtp_port: int) -> dict[str, Any
                 "name": "staff",
                 "label": {"fr": "Intranet", "en": "Intranet"},
                 "url": f"{apps}/intranet",
+                "profiles": ["staff"],
+            },
+            {
+                "name": "shut",
+                "label": {"fr": "Moodle fermé", "en": "Closed Moodle"},
+                "url": f"{apps}/shut",
+                "site": "closed",
                 "profiles": ["staff"],
             },
             {

@@ -69,6 +69,7 @@ def _registrations() -> None:
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("created_by", sa.String(120), nullable=False),
         sa.Column("expires_at", MOMENT, nullable=False),
+        sa.Column("mail_due_at", MOMENT, nullable=True),
         sa.Column("proved_at", MOMENT, nullable=True),
         sa.Column("proof_id", INT, nullable=True),
         sa.Column("decided_at", MOMENT, nullable=True),
@@ -82,3 +83,7 @@ def _registrations() -> None:
     op.create_index("ix_registrations_state", "registrations", ["state", "expires_at"])
     op.create_index("ix_registrations_email_key", "registrations", ["email_key"])
     op.create_index("ix_registrations_sponsor_id", "registrations", ["sponsor_id"])
+    due = sa.text("mail_due_at IS NOT NULL")
+    op.create_index(
+        "ix_registrations_mail_due_at", "registrations", ["mail_due_at"], sqlite_where=due, postgresql_where=due
+    )

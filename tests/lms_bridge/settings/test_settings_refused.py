@@ -331,3 +331,31 @@ def test_the_dump_shows_everything_but_the_secrets(config: Path) -> None:
     assert shown["sites"][0]["url"] == "https://updago.univ.example"
     assert "hush" not in done.stdout
     assert shown["database_url"].startswith("postgresql+psycopg://bridge:")
+
+
+def _moderated(values: dict[str, Any]) -> None:
+    values["sites"] = [MOODLE | {"registration": "moderated"}]
+    values["profiles"] = [STAFF, {"name": "learner", "label": {"fr": "Apprenant"}}]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (put("registration", {"username_form": "{given}.{family}"}), "do not lie within local.username_pattern"),
+        (put("registration", {"username_form": "ext.{name}"}), "no other parts are known"),
+        (put("registration", {"username_form": "ext.someone"}), "must be part of it"),
+        (put("registration", {"profile": "guest"}), "no [[profiles]] entry called guest"),
+        (put("registration", {"sponsors": ["boss"]}), "no [[profiles]] entry called boss"),
+        (put("registration", {"refused_domains_file": "/nowhere"}), "there is no file"),
+        (put("local", {"enabled": False}), "set local.enabled = true"),
+        (put("help_desk", {"rules": [{"issuer": "sel", "attribute": "x", "value": "y"}]}), "must be among `keep`"),
+        (put("sites", [MOODLE | {"registration": "open"}]), "'closed', 'invitation' or 'moderated'"),
+    ],
+)
+def test_registration_that_could_not_work_is_refused(values: dict[str, Any], change: Change, says: str) -> None:
+    _moderated(values)
+    build(values)
+    change(values)
+    with pytest.raises(SettingsError) as refused:
+        build(values)
+    assert says in str(refused.value)

@@ -1,0 +1,1 @@
+"""What the help desk and sponsors do: decide on requests for accounts, invite people."""
