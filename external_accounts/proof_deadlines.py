@@ -43,6 +43,7 @@ def begin_life(session: Session, proof: Proof, now: datetime) -> None:
         hold_subject(session, account_id=proof.account_id, registration_id=proof.registration_id)
         if _replaced(session, proof):
             return  # one at a time (D16)
+    session.flush()  # a refresh forgets what was not written
     session.refresh(proof, with_for_update=True)
     if proof.accepted_at is not None or proof.claimed_at is not None or proof.cancelled_at is not None:
         return
