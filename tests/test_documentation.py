@@ -225,10 +225,11 @@ def test_the_page_of_proofs_has_the_numbers_of_the_code() -> None:
 
 
 def settings_in(text: str, folder: Path) -> dict[str, Any]:
-    """Settings from a guide, with the files they name in `folder` instead of /etc."""
+    """Settings from a guide, with what they name in `folder` instead of /etc and /var."""
     for name in ("logo.svg", "ca-univ.pem"):
         (folder / name).touch()
-    return tomllib.loads(text.replace("/etc/lms-bridge/", f"{folder}/"))
+    (folder / "retours").mkdir(exist_ok=True)
+    return tomllib.loads(re.sub("/(?:etc|var/lib)/lms-bridge/", f"{folder}/", text))
 
 
 def example(folder: Path) -> dict[str, Any]:

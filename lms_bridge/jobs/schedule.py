@@ -46,7 +46,7 @@ JOBS = (
     Job("deliver_logouts", functions.deliver_logouts, every=1, woken_by=(Ticket,)),
     Job("answer_registrations", functions.answer_registrations, every=2, woken_by=(Registration,)),
     Job("deliver_mails", functions.deliver_mails, every=1, woken_by=(OutboxMail,)),
-    Job("read_bounces", functions.read_bounces, every=60),
+    Job("read_bounces", functions.read_bounces, every=15),
     Job("end_sessions_in_moodle", functions.end_sessions_in_moodle, every=2, woken_by=(Mirror,)),
     Job("bring_mirrors_into_step", functions.bring_mirrors_into_step, every=0.5, woken_by=(Account, Mirror)),
     Job("make_nightly_runs", functions.make_nightly_runs, every=60),

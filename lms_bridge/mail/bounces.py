@@ -127,7 +127,9 @@ def _mails_named(session: Session, runtime: Runtime, bounce: dsn.Bounce) -> Iter
     tagged = {mail_named_by(runtime.keys, address) for address in bounce.delivered_to} - {None}
     by_id = OutboxMail.id.in_([number for number in tagged if number is not None])
     by_message_id = OutboxMail.message_id.in_(sorted(bounce.message_ids)[:100])
-    for mail in session.scalars(select(OutboxMail).where(by_id | by_message_id).with_for_update()):
+    for mail in session.scalars(
+        select(OutboxMail).where(by_id | by_message_id).order_by(OutboxMail.id).with_for_update()
+    ):
         yield mail, mail.id in tagged
 
 

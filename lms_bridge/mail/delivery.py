@@ -118,7 +118,8 @@ class _Round:
             mail = session.get_one(OutboxMail, mail_id, with_for_update=True)
             if refusal is None:
                 taken = self._runtime.clock()
-                outbox.delivered(mail, taken)
+                if mail.bounced_at is None:  # it may have come back before we got here
+                    outbox.delivered(mail, taken)
                 if mail.proof_id is not None:
                     proof_deadlines.note_accepted(session, mail.proof_id, taken)
             elif self._is_ours(mail):

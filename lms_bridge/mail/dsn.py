@@ -98,7 +98,7 @@ def _standard(status: Message) -> Iterator[Report]:
     for block in blocks:
         if not isinstance(block, Message) or str(block.get("Action", "")).strip().lower() != "failed":
             continue
-        words = " ".join(str(block.get("Diagnostic-Code", "")).split())
+        words = _storable(str(block.get("Diagnostic-Code", "")))
         said, exact = enhanced_status(str(block.get("Status", ""))), enhanced_status(words)
         # "5.0.0" is what a gateway writes when it did not look; the far server's own words then know more.
         code = exact if exact and (not said or said.endswith(".0.0")) else said
@@ -107,7 +107,12 @@ def _standard(status: Message) -> Iterator[Report]:
 
 
 def _from_words(recipients: frozenset[str], text: str) -> Report:
-    return Report(recipients, enhanced_status(text), _reply(text), " ".join(text.split())[:500])
+    return Report(recipients, enhanced_status(text), _reply(text), _storable(text))
+
+
+def _storable(text: str) -> str:
+    """On one line, without what a database cannot hold."""
+    return " ".join(text.replace("\0", " ").encode("utf-8", "replace").decode().split())[:500]
 
 
 def _reply(words: str) -> int:
@@ -151,4 +156,4 @@ def _decoded(part: Message) -> str:
     payload = part.get_payload(decode=True)
     content = payload[:LONGEST_TEXT] if isinstance(payload, bytes) else b""
     # The codes and addresses in it are ASCII whatever the charset claims.
-    return content.decode("utf-8", "replace").replace("\r\n", "\n").replace("\0", "")
+    return content.decode("utf-8", "replace").replace("\r\n", "\n")

@@ -205,7 +205,7 @@ def test_a_message_delivered_late_offers_no_code_whose_time_is_over(stage: Stage
 
 def test_d18_a_waiting_page_says_that_mail_is_slow_and_takes_it_back(stage: Stage, page: Page) -> None:
     scenes.confirm_waiting(stage, page)
-    notice = page.get_by_role("status").filter(has_text="Le message est en route")
+    notice = page.get_by_role("status").filter(has_text="Notre serveur de courriel est lent")
     stage.bridge.runner.run_once()
     page.reload()
     expect(notice).to_be_hidden()

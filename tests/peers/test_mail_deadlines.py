@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import select
@@ -163,6 +164,23 @@ def test_a_proof_claimed_while_its_mail_was_greylisted_is_not_mailed(start: Any)
     world.server.to_recipient = lambda _: TAKEN
     world.pass_time(minutes=5)
     assert world.server.accepted == []
+
+
+def test_a_key_that_is_rotated_while_a_mail_is_greylisted_spoils_nothing(tmp_path: Path) -> None:
+    with reserved_port() as port, running_mail_server(port) as server:
+        mail = {"host": "127.0.0.1", "port": port, "security": "none", "sender": "noreply@univ.example"}
+        old, new = "o" * 40, "n" * 40
+        server.to_recipient = lambda _: GREYLISTED
+        with running_bridge(tmp_path, mail=mail, secret_keys=[old]) as bridge:
+            ask_for_the_mail(bridge)
+            bridge.runner.run_once()
+        server.to_recipient = lambda _: TAKEN
+        with running_bridge(tmp_path, mail=mail, secret_keys=[new, old]) as bridge:
+            bridge.clock.forward(hours=3)
+            bridge.runner.run_once()
+            browser = bridge.browser()
+            browser.get(urlsplit(link_in(part(server.accepted[0], "plain"))).path)
+            assert heading(browser.submit()) == in_french("E-mail confirmed")
 
 
 def test_d18_a_mail_server_down_for_an_hour_loses_nothing_sends_nothing_twice_and_takes_no_time(

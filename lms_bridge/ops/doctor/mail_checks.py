@@ -18,7 +18,7 @@ from lms_bridge.ops.doctor.findings import Finding, Subject
 from lms_bridge.settings.sections import BounceMailbox, Mail
 
 FOLDER_PATIENCE = timedelta(minutes=10)
-"""Files are taken every minute."""
+"""Files are taken four times a minute."""
 NAMED = 3
 
 

@@ -25,12 +25,12 @@ def test_a_killed_workers_mails_are_taken_over_when_its_lease_ends_and_not_befor
 
 
 def test_two_workers_share_the_mails_and_send_each_once(works: Works) -> None:
-    waiting = addresses(60)
+    waiting = addresses(30)
     first, hold = worker_caught_at(works, waiting, waiting[0])
     first.send_signal(signal.SIGSTOP)  # it keeps its lease, and does nothing
     hold.release()
     works.worker()
-    eventually(lambda: len(works.received()) == 60 - BATCH)
+    eventually(lambda: len(works.received()) == len(waiting) - BATCH)
     first.send_signal(signal.SIGCONT)
     eventually(lambda: works.states() == {"sent"})
     assert works.received() == waiting

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from external_accounts import outbox
+from external_accounts import audit, outbox
+from external_accounts.bounces import Patience, Refusal, Severity, note_bounce
 from external_accounts.schema import Address, AuditEvent, OutboxMail
 from lms_bridge.mail.return_path import envelope_sender, mail_named_by
 from tests.bridge_under_test import APP, BridgeUnderTest, running_bridge
@@ -279,3 +280,16 @@ def test_a_folder_that_is_gone_stops_nothing_else(post: Post) -> None:
     with suppress(OSError):
         post.folder.rmdir()
     assert post.send().state == "sent"
+
+
+def test_a_mail_that_comes_back_before_we_have_noted_that_it_left_has_come_back(post: Post) -> None:
+    def comes_back_at_once(_recipient: str) -> str:
+        with post.bridge.runtime.database.begin() as session:
+            mail = session.scalars(select(OutboxMail)).one()
+            said = Refusal("5.1.1", Severity.NO_SUCH_MAILBOX, "unknown", "folder")
+            note_bounce(session, mail, said, patience=Patience(), now=post.bridge.clock(), origin=audit.SYSTEM)
+        return "250 OK"
+
+    post.server.to_content = comes_back_at_once
+    assert post.send().state == "bounced"
+    assert not post.is_admitted()

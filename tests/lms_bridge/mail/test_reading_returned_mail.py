@@ -50,3 +50,12 @@ def test_a_broken_report_breaks_nothing(cut: int, noise: bytes) -> None:
     broken = raw[:cut] + noise + raw[cut + len(noise) :]
     with suppress(dsn.Unreadable):
         dsn.read(broken)
+
+
+def test_what_a_server_says_can_be_stored_whatever_it_is() -> None:
+    raw = returned.postfix(OURS, ADA).replace(b"Recipient address rejected", b"\x00\xff\xed\xa0\x80 rejected")
+    bounce = dsn.read(raw)
+    assert bounce is not None
+    [report] = bounce.reports
+    assert "\0" not in report.text
+    assert report.text.encode("utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.lms_bridge.selfservice.conftest import Scene
 
-NOTICE = "notre serveur de courriel est lent"
+NOTICE = "Notre serveur de courriel est lent"
 
 
 def shown(scene: Scene) -> bool:

@@ -9,9 +9,18 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from external_accounts import audit, outbox
+from external_accounts.bounces import Patience, Refusal, Severity, note_bounce
+from external_accounts.schema import Address
 from tests.lms_bridge.sync.conftest import World
-from tests.lms_bridge.sync.test_in_the_background import enter_moodle, sign_out_everywhere, signed_in_to_moodle
+from tests.lms_bridge.sync.test_in_the_background import (
+    enter_moodle,
+    round_of_jobs,
+    sign_out_everywhere,
+    signed_in_to_moodle,
+)
 
 LMS_BRIDGE = Path(sys.executable).parent / "lms-bridge"
 SECONDS = 15
@@ -48,3 +57,21 @@ def test_ses_01_a_running_worker_ends_moodle_s_sessions_by_itself(world: World, 
         world.bridge.runner.stop()
     print(f"Moodle's session ended {time.monotonic() - ended:.2f} s after the command")
     assert world.user().suspended is (end is suspend_by_command)
+
+
+def test_i6_an_address_that_lost_its_confirmation_closes_moodle_until_it_is_proved_again(world: World) -> None:
+    enter_moodle(world)
+    with world.bridge.runtime.database.begin() as session:
+        address, now = session.scalars(select(Address)).one(), world.bridge.clock()
+        mail = outbox.enqueue(session, "test", address.email, locale="fr", now=now, mail_domain="univ.example")
+        said = Refusal("5.1.1", Severity.NO_SUCH_MAILBOX, "unknown", "folder")
+        session.flush()
+        note_bounce(session, mail, said, patience=Patience(), now=now, origin=audit.SYSTEM)
+    round_of_jobs(world)
+    assert signed_in_to_moodle(world) is None
+    assert world.user().suspended is True
+    with world.bridge.runtime.database.begin() as session:
+        world.bridge.clock.forward(minutes=1)
+        world.bridge.confirm(session, session.scalars(select(Address)).one().account)
+    round_of_jobs(world)
+    assert world.user().suspended is False
