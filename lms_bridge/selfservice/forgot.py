@@ -13,7 +13,7 @@ from flask import Blueprint, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from external_accounts import proofs, recovery, throttle
+from external_accounts import audit, proofs, recovery, throttle
 from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.proofs import FoundProof, ProofKeys, ProofUnknown, ProofUnusable
 from external_accounts.schema import Proof
@@ -80,15 +80,18 @@ def _ask(sought: str, service: str | None, locale: str) -> ResponseReturnValue:
     )
     with bridge.database.begin() as session:
         throttle.reserve(session, [network], now)
+        may_mail = _within_budget(session, sought, now)
         proof = recovery.ask(
             session,
             bridge.keys,
             sought,
-            may_mail=_within_budget(session, sought, now),
+            may_mail=may_mail,
             service=service,
             locale=locale,
             now=now,
         )
+        outcome = "noted" if may_mail else "over budget"
+        audit.record(session, "recovery.asked", outcome=outcome, now=now, origin=origin(), proof_id=proof.id)
         handle = proofs.handle_token(bridge.keys, proof)
     return redirect(f"{PATH}/{handle}{onward_query(service)}", 303)
 

@@ -442,6 +442,49 @@ def test_a_refused_password_uses_nothing_up_and_says_every_reason_pwd_04(town: T
     assert heading(browser.submit(password=NEW, password_again=NEW)) == DONE
 
 
+def test_the_university_sets_the_rules_pwd_01_pwd_04(tmp_path: Path) -> None:
+    """Fifteen characters after NIST, its own words, its own list; and the page says how many characters."""
+    leaked = tmp_path / "leaked.txt"
+    leaked.write_text("le chat du voisin dort\n", "utf-8")
+    rules = {"profile": "nist", "words": ["Futuroscope"], "leaked_file": str(leaked)}
+    with mailing_bridge(tmp_path, passwords=rules) as (bridge, mailbox):
+        town = Town(bridge, mailbox)
+        browser = bridge.browser()
+        page = browser.get(town.mailed(username="ext.ada"))
+        assert "Au moins 15 caractères" in plain(page.text)
+        for typed, reason in [
+            ("lampe grenier", "This password is too short: at least %(minimum)d characters."),
+            (
+                "le futuroscope la nuit",
+                "This password contains “%(word)s”, which others know of you or the university.",
+            ),
+            ("le chat du voisin dort", "This password is in a list of stolen passwords."),
+        ]:
+            refused = browser.submit(password=typed, password_again=typed)
+            assert in_french(reason) % {"minimum": 15, "word": "Futuroscope"} in plain(refused.text)
+        assert heading(browser.submit(password=NEW, password_again=NEW)) == DONE
+
+
+def test_tok_14_the_pages_ask_no_question_and_give_no_hint(town: Town) -> None:
+    browser = town.search(username="ext.ada")
+    for page in (browser.page, browser.get(link_in(town.mailbox.newest()))):
+        assert set(re.findall(r'<input [^>]*name="([^"]+)"', page.text)) <= {
+            "csrf_token",
+            "code",
+            "username",
+            "password",
+            "password_again",
+        }
+
+
+def test_every_search_leaves_its_trace_ses_07(town: Town) -> None:
+    for name in ("ext.ada", "ext.nobody"):
+        town.search(username=name)
+    town.mailbox.all()
+    assert audited(town, "recovery.asked") == ["noted", "noted"]
+    assert audited(town, "recovery.mailed") == ["local"]
+
+
 def test_lnk_04_a_link_dies_when_the_mailbox_it_went_to_is_no_longer_the_account_s(town: Town) -> None:
     """And it stays dead when the account is asked for again, although the page that waits is the same one."""
     link = town.mailed(username="ext.ada")
