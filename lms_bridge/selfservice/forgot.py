@@ -159,7 +159,7 @@ def _waiting(token: str, proof: Proof, *, error: str | None = None) -> tuple[str
     service = registered_service(parameter("service"))
     onward = onward_query(service)
     if recovery.page_is_over(proof, now):
-        return render_template("forgot/expired.html", resend_action=f"{PATH}/{token}/resend{onward}"), 410
+        return render_template("confirm/expired.html", resend_action=f"{PATH}/{token}/resend{onward}"), 410
     left = (proof.sent_at + proofs.RESEND_PAUSE - now).total_seconds()
     page = render_template(
         "forgot/waiting.html",

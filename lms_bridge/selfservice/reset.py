@@ -137,7 +137,7 @@ def _over(token: str, error: ProofUnusable) -> ResponseReturnValue:
         return page, 410
     if isinstance(error, ProofExpired):
         resend = f"{forgot.PATH}/{token}/resend{onward_query(service)}"
-        return render_template("forgot/expired.html", resend_action=resend), 410
+        return render_template("confirm/expired.html", resend_action=resend), 410
     return _invalid(410)
 
 
