@@ -20,7 +20,7 @@ from external_accounts.accounts import Person, create_account, lock_account
 from external_accounts.addresses import EmailAddress, InvalidAddress, parse_address, set_primary_address
 from external_accounts.confirmation import confirm_by_issuer, lose_confirmation
 from external_accounts.database import Prepared
-from external_accounts.schema import Account, Address, LocalPassword, SignInIdentity
+from external_accounts.schema import Account, AccountId, Address, LocalPassword, SignInIdentity
 
 LOCAL = "local"
 """The issuer of accounts whose password we keep ourselves."""
@@ -182,10 +182,18 @@ def find_local_credential(session: Session, identifier: str) -> LocalCredential 
     if not rows and "@" in identifier:
         query = _credentials()
         # Who confirmed the address goes before who only wrote it down: that would be an easy way to shut them out.
-        confirmed = Account.addresses.any((Address.email_key == identifier) & Address.confirmed_at.is_not(None))
-        rows = session.execute(query.where(confirmed)).all()
-        rows = rows or session.execute(query.where(Account.addresses.any(email_key=identifier))).all()
+        # Whose it is comes from its own index: SQLite would go through all local identities with a joined condition.
+        known = select(Address.account_id, Address.confirmed_at).where(Address.email_key == identifier)
+        owners = session.execute(known).all()
+        confirmed = [account_id for account_id, confirmed_at in owners if confirmed_at is not None] or [_NOBODY]
+        rows = session.execute(query.where(SignInIdentity.account_id.in_(confirmed))).all()
+        everyone = [account_id for account_id, _ in owners] or [_NOBODY]
+        rows = rows or session.execute(query.where(SignInIdentity.account_id.in_(everyone))).all()
     return LocalCredential(*rows[0]) if len(rows) == 1 else None
+
+
+_NOBODY: AccountId = 0
+"""No account's id: asking for it costs what asking for one does, where an empty list would be another question."""
 
 
 def _credentials() -> Any:

@@ -186,6 +186,7 @@ def _living(session: Session, keys: Keys, subject: Subject, purpose: str, now: d
             Proof.address_id == subject.address_id,
             Proof.registration_id == subject.registration_id,
             Proof.sought == subject.sought,
+            *((Proof.sought != "",) if subject.sought else ()),  # what the index is restricted to
             Proof.purpose == purpose,
             Proof.email_key == subject.email_key,
             Proof.claimed_at.is_(None),

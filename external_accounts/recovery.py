@@ -52,7 +52,7 @@ def ask(
     now: datetime,
 ) -> Proof:
     """Write down that somebody seeks an account. The caller has taken the budgets; `may_mail` says that one is left."""
-    this_search = (Proof.purpose == RESET_PASSWORD, Proof.sought == sought)
+    this_search = (Proof.purpose == RESET_PASSWORD, Proof.sought == sought, Proof.sought != "")
     known = session.scalar(
         select(Proof)
         .where(*this_search, Proof.sent_at > now - LIFETIME)
@@ -121,7 +121,8 @@ def look_up(session: Session, sought: str) -> list[Found]:
     elif "@" in text:  # a user name may hold one; and whoever types an address into that field means the address
         accounts = session.scalars(
             select(Account)
-            .where(Account.addresses.any(email_key=text), Account.erased_at.is_(None))
+            .where(Account.id.in_(select(Address.account_id).where(Address.email_key == text)))
+            .where(Account.erased_at.is_(None))
             .order_by(Account.username)
         )
         found = [

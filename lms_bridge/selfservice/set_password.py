@@ -13,6 +13,7 @@ from lms_bridge.i18n import current_locale, format_deadline
 from lms_bridge.runtime import Runtime
 from lms_bridge.signin import sessions
 from lms_bridge.signin.local import every_budget_of
+from lms_bridge.sync.mirrors import ask_for_sign_out
 
 
 def set_password(
@@ -26,14 +27,17 @@ def set_password(
     origin: audit.Origin,
     keep: int | None = None,
 ) -> None:
-    """Set the password; end the account's sessions but for `keep`, and its pending proofs (I10, TOK-12, LNK-02); clear
-    its counters (D39); tell its mailboxes (TOK-10). Confirms nothing (I4).
+    """Set the password; end the account's sessions but for `keep`, in Moodle too, and its pending proofs (I10, TOK-12,
+    LNK-02); clear its counters (D39); tell its mailboxes (TOK-10). Confirms nothing (I4).
 
     The account is held by the caller. `event` is what the audit trail calls it.
     """
     stored = session.get_one(LocalPassword, account.id)
     stored.hash, stored.set_at = password_hash, now
     sessions.end_all_of(session, account.id, reason=event, now=now, origin=origin, keep=keep)
+    if keep is None:
+        # Moodle cannot tell one session from another: whoever stays signed in here stays there too.
+        ask_for_sign_out(session, account.id)
     cancel_pending(session, account.id, now)
     throttle.clear(session, every_budget_of(account))
     audit.record(session, event, outcome="ok", now=now, origin=origin, account_id=account.id)

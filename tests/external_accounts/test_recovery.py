@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from external_accounts import audit, proofs, recovery, throttle
 from external_accounts.database import Database
+from external_accounts.identities import find_local_credential
 from external_accounts.keys import Keys
 from external_accounts.proofs import CodeSpent, CodeWrong, ProofUnusable, ProofUsed
 from external_accounts.schema import LocalPassword, Proof
@@ -161,3 +163,31 @@ def test_what_can_be_nobody_s_is_written_down_like_everything_else(database: Dat
 def test_one_text_for_every_spelling_of_a_name_d32() -> None:
     assert recovery.sought_text("username", " EXT.Ada\t") == "username:ext.ada"
     assert recovery.sought_text("email", "Ada@\uff2dail.example") == "email:ada@mail.example"
+
+
+def test_nothing_is_gone_through_row_by_row_however_many_accounts_there_are(embedded: Database, keys: Keys) -> None:
+    """By SQLite's own plans: every table is entered by an index on what was asked for."""
+    statements: list[tuple[str, object]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, values: object, *_more: object) -> None:
+        statements.append((statement, values))
+
+    event.listen(embedded.engine, "before_cursor_execute", note)
+    ask(embedded, keys)
+    with embedded.begin() as session:
+        recovery.next_search(session, NOW)
+        for sought in ("username:ext.ada", "email:ada@mail.example"):
+            recovery.look_up(session, sought)
+        find_local_credential(session, "nobody@mail.example")
+    event.remove(embedded.engine, "before_cursor_execute", note)
+    asked = [one for one in statements if one[0].startswith(("SELECT", "UPDATE"))]
+    assert len(asked) >= 8
+    with embedded.driver() as connection:
+        for statement, values in asked:
+            cursor = connection.cursor()
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", values)
+            plan = [str(row[3]) for row in cursor.fetchall()]
+            assert not [step for step in plan if step.startswith("SCAN") or step.endswith("(issuer=?)")], (
+                plan,
+                statement,
+            )
