@@ -160,6 +160,21 @@ def request_proof(
     return proof, True
 
 
+def renew(keys: Keys, proof: Proof, *, now: datetime) -> None:
+    """Make the row another proof: new link, new code, a whole lifetime. What was mailed before opens nothing any more.
+
+    Where the row itself must stay, because its handle is the name of a page.
+    """
+    proof.nonce, proof.key_id = secrets.token_bytes(16), keys.current_id
+    proof.link_hash = _hash(_link_secret(keys, proof.purpose, proof.nonce, proof.key_id))
+    lifetime = timedelta(seconds=proof.lifetime_seconds)
+    proof.created_at, proof.accepted_at = now, None
+    proof.expires_at, proof.code_expires_at = now + lifetime, now + min(CODE_LIFETIME, lifetime)
+    proof.code_attempts = proof.code_round = 0
+    proof.claimed_at = proof.cancelled_at = None
+    proof.claimed_with = ""
+
+
 def _living(session: Session, keys: Keys, subject: Subject, purpose: str, now: datetime) -> Proof | None:
     pending = session.scalars(
         select(Proof).where(
@@ -167,6 +182,7 @@ def _living(session: Session, keys: Keys, subject: Subject, purpose: str, now: d
             Proof.address_id == subject.address_id,
             Proof.registration_id == subject.registration_id,
             Proof.sought == subject.sought,
+            *((Proof.sought != "",) if subject.sought else ()),  # what the index is restricted to
             Proof.purpose == purpose,
             Proof.email_key == subject.email_key,
             Proof.claimed_at.is_(None),

@@ -19,7 +19,7 @@ from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
 from lms_bridge.helpdesk import invitations, registrations
 from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
-from lms_bridge.selfservice import charter, confirm, home, register
+from lms_bridge.selfservice import charter, confirm, forgot, home, register, reset
 from lms_bridge.settings import Settings
 from lms_bridge.signin import views as signin_views
 from lms_bridge.signin.upstream import UpstreamCas
@@ -51,9 +51,19 @@ def create_app(runtime: Runtime) -> Flask:
     headers.install(app, settings)
     errors.install(app)
     _request_log(app)
-    for pages in (home.pages, cas_views.pages, signin_views.pages, confirm.pages, charter.pages, health.pages):
-        app.register_blueprint(pages)
-    for pages in (register.pages, registrations.pages, invitations.pages):
+    for pages in (
+        home.pages,
+        cas_views.pages,
+        signin_views.pages,
+        confirm.pages,
+        register.pages,
+        forgot.pages,
+        reset.pages,
+        charter.pages,
+        registrations.pages,
+        invitations.pages,
+        health.pages,
+    ):
         app.register_blueprint(pages)
     app.wsgi_app = BackChannel(runtime.validator, app.wsgi_app)  # type: ignore[method-assign]
     if settings.throttle.trusted_proxies:

@@ -86,7 +86,7 @@ def eventually(look: Callable[[], T], seconds: float = 15) -> T:
 
 def link_in(mail: dict[str, str]) -> str:
     """The link of a message, from its text part."""
-    found = re.search(r"http://\S+/account/confirm/\S+", mail["text"])
+    found = re.search(r"http://\S+/account/(?:confirm|reset)/\S+", mail["text"])
     assert found, mail["text"]
     return found.group(0)
 

@@ -31,6 +31,7 @@ def test_the_wheel_carries_templates_translations_static_files_and_migrations(in
         ("lms_bridge/static", "lms_bridge/static"),
         ("lms_bridge/translations", "lms_bridge/translations"),
         ("lms_bridge/migrations", "lms_bridge/migrations"),
+        ("external_accounts", "external_accounts"),
     ):
         wanted = {path.relative_to(ROOT / source) for path in (ROOT / source).rglob("*.*") if path.suffix != ".pyc"}
         there = {path.relative_to(installed / packaged) for path in (installed / packaged).rglob("*.*")}

@@ -14,6 +14,7 @@ from lms_bridge.mail import bounces, delivery
 from lms_bridge.registration_terms import terms
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import JournalEntry, Mirror, ProxyGrant, SsoSession, Ticket
+from lms_bridge.selfservice import searches
 from lms_bridge.signin import sessions
 from lms_bridge.sync import worker
 from lms_bridge.sync.sites import NoServiceBehind, enrol_sites, policy_behind
@@ -52,6 +53,10 @@ def keep_registrations_tidy(runtime: Runtime) -> int:
     with runtime.database.begin() as session:
         keep = timedelta(days=settings.registration.keep_days)
         return refused + registration_upkeep.purge(session, keep=keep, now=now)
+
+
+def answer_searches(runtime: Runtime) -> int:
+    return searches.answer_due(runtime, now=runtime.clock())
 
 
 def deliver_logouts(runtime: Runtime) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from external_accounts.database import Base, Waiting
-from external_accounts.schema import Account, OutboxMail, Registration
+from external_accounts.schema import Account, OutboxMail, Proof, Registration
 from lms_bridge.jobs import functions
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import Mirror, Ticket
@@ -45,6 +45,7 @@ class Job:
 JOBS = (
     Job("deliver_logouts", functions.deliver_logouts, every=1, woken_by=(Ticket,)),
     Job("answer_registrations", functions.answer_registrations, every=2, woken_by=(Registration,)),
+    Job("answer_searches", functions.answer_searches, every=1, woken_by=(Proof,)),
     Job("deliver_mails", functions.deliver_mails, every=1, woken_by=(OutboxMail,)),
     Job("read_bounces", functions.read_bounces, every=15),
     Job("end_sessions_in_moodle", functions.end_sessions_in_moodle, every=2, woken_by=(Mirror,)),

@@ -35,6 +35,7 @@ from lms_bridge.settings.sections import (
     Mail,
     Passwords,
     Profile,
+    Recovery,
     Service,
     Sessions,
     Throttle,
@@ -93,6 +94,7 @@ class Settings(BaseSettings):
     passwords: Passwords = Field(Passwords(), description="See `[passwords]`.")
     registration: Registration = Field(Registration(), description="See `[registration]`.")
     help_desk: HelpDesk = Field(HelpDesk(), description="See `[help_desk]`.")
+    recovery: Recovery = Field(Recovery(), description="See `[recovery]`.")
     charter: Charter | None = Field(None, description="See `[charter]`.")
     upstreams: tuple[Upstream, ...] = Field((), description="See `[[upstreams]]`.")
     profiles: tuple[Profile, ...] = Field((), description="See `[[profiles]]`.")

@@ -127,6 +127,13 @@ def _budgets(runtime: Runtime, identifier: str, device: str, origin: audit.Origi
     return [by_whom, by_network]
 
 
+def every_budget_of(account: Account) -> list[throttle.Use]:
+    """What tries at this account were counted on, whatever it was called: cleared after a reset (D39)."""
+    names = [account.username, *(address.email_key for address in account.addresses)]
+    strangers = [throttle.Use(throttle.SIGN_IN_IDENTIFIER, name) for name in names]
+    return [*strangers, throttle.Use(throttle.SIGN_IN_DEVICE, str(account.id))]
+
+
 def _verify(runtime: Runtime, found: LocalCredential | None, password: str, uses: list[throttle.Use]) -> Verdict:
     try:
         return runtime.hashing.verify(found.hash if found else None, password)

@@ -317,6 +317,101 @@ def confirm_other_account(stage: Stage, page: Page) -> None:
     page.goto(link)
 
 
+# --- Forgotten user name or password ---
+
+
+def search(stage: Stage, page: Page, *, username: str = "", email: str = "") -> None:
+    """Open the two searches and use one of them."""
+    page.goto(stage.at("/account/forgot", service=stage.updago))
+    field = "email" if email else "username"
+    page.fill(f"#{field}", email or username)
+    press(page.locator(f"form:has(#{field}) button[type=submit]"))
+
+
+@scene("Nom d'utilisateur ou mot de passe oublié ?", "Forgotten your user name or password?")
+def forgot_searches(stage: Stage, page: Page) -> None:
+    page.goto(stage.at("/account/forgot", service=stage.updago))
+
+
+@scene("Nom d'utilisateur ou mot de passe oublié ?", "Forgotten your user name or password?", alert=True)
+def forgot_searches_wrong(stage: Stage, page: Page) -> None:
+    forgot_searches(stage, page)
+    page.fill("#email", "somebody@nowhere")
+    page.evaluate("document.querySelectorAll('main form')[1].noValidate = true")
+    press(page.locator("form:has(#email) button[type=submit]"))
+
+
+@scene("Regardez votre messagerie", "Look in your mailbox")
+def forgot_waiting(stage: Stage, page: Page) -> None:
+    search(stage, page, username=fresh_name())
+
+
+@scene("Regardez votre messagerie", "Look in your mailbox")
+def forgot_waiting_unfolded(stage: Stage, page: Page) -> None:
+    forgot_waiting(stage, page)
+    page.locator("summary").click()
+
+
+@scene("Regardez votre messagerie", "Look in your mailbox", alert=True)
+def forgot_waiting_code_wrong(stage: Stage, page: Page) -> None:
+    forgot_waiting(stage, page)
+    page.fill("#code", "BCDF-GHJK")
+    press(page.locator("main .btn-primary"))
+
+
+@scene("Ce lien est trop ancien", "This link is too old")
+def forgot_expired(stage: Stage, page: Page) -> None:
+    reset_choose(stage, page)
+    stage.bridge.clock.forward(minutes=31)
+    page.reload()
+
+
+@scene("Ce lien ne fonctionne pas", "This link does not work")
+def forgot_invalid(stage: Stage, page: Page) -> None:
+    page.goto(stage.at("/account/reset/cut-in-tw"))
+
+
+@scene("Choisir un nouveau mot de passe", "Choose a new password")
+def reset_choose(stage: Stage, page: Page) -> None:
+    name = stage.account(fresh_name())
+    search(stage, page, username=name)
+    page.goto(stage.link_mailed_to(name))
+
+
+@scene("Choisir un nouveau mot de passe", "Choose a new password", alert=True)
+def reset_choose_refused(stage: Stage, page: Page) -> None:
+    reset_choose(stage, page)
+    page.fill("#password", "Ada1234")
+    page.fill("#password_again", "Ada12345")
+    press(page.locator("main .btn-primary"))
+
+
+@scene("Choisir un nouveau mot de passe", "Choose a new password", alert=True)
+def reset_choose_between_accounts(stage: Stage, page: Page) -> None:
+    name = stage.account(fresh_name())
+    stage.bridge.add_account(fresh_name(), email=f"{name}@mail.example")
+    search(stage, page, email=f"{name}@mail.example")
+    page.goto(stage.link_mailed_to(name))
+    page.fill("#password", "une lampe dans le grenier")
+    page.fill("#password_again", "une lampe dans le grenier")
+    page.evaluate("document.querySelector('main form').noValidate = true")
+    press(page.locator("main .btn-primary"))
+
+
+@scene("Votre nouveau mot de passe est enregistré", "Your new password is set")
+def reset_done(stage: Stage, page: Page) -> None:
+    reset_choose(stage, page)
+    page.fill("#password", "une lampe dans le grenier")
+    page.fill("#password_again", "une lampe dans le grenier")
+    press(page.locator("main .btn-primary"))
+
+
+@scene("Ce lien a déjà servi", "This link has been used")
+def reset_used(stage: Stage, page: Page) -> None:
+    reset_done(stage, page)
+    page.goto(page.url)
+
+
 # --- Home and the way out ---
 
 

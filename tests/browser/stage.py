@@ -116,7 +116,7 @@ class Stage:
     def link_mailed_to(self, name: str) -> str:
         """The link of the last of them."""
         text = self.mails_to(name)[-1].text
-        found = re.search(r"http://\S+/account/(?:confirm|register)/\S+", text)
+        found = re.search(r"http://\S+/account/(?:confirm|register|reset)/\S+", text)
         assert found, text
         return found.group(0)
 

@@ -115,7 +115,7 @@ def test_what_is_pressed_is_large_enough_for_a_thumb(shown: Shown) -> None:
     small = shown.page.evaluate(
         """() => [...document.querySelectorAll("a, button, input:not([type=hidden])")]
             .filter((e) => !e.closest(".skip, [role=alert], noscript") && e.checkVisibility())
-            .map((e) => [e.type === "checkbox" ? e.parentElement : e, e])
+            .map((e) => [["checkbox", "radio"].includes(e.type) ? e.parentElement : e, e])
             .filter(([area, e]) => area.getBoundingClientRect().height < 43.5 && !e.closest("p:not(.below)"))
             .map(([, e]) => e.outerHTML.slice(0, 120))"""
     )

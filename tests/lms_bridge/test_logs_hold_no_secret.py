@@ -21,8 +21,9 @@ from tests.bridge_under_test import APP, Browser, forms
 from tests.lms_bridge.mailing import code_in, link_in
 
 CLI = [sys.executable, "-c", "from lms_bridge.cli import main; main()"]
-PASSWORD = "Distinctive-Password-7391"
+PASSWORD = "Recognisable-Passphrase-7391"
 WRONG = "Distinctive-Wrong-Password-7391"
+NEW = "Another-Unmistakable-Phrase-1937"
 KEY = "distinctive-signing-key-" + "7" * 32
 EMAIL = "distinctive.lovelace@mail.example"
 SMTP_PASSWORD = "distinctive-smtp-password"
@@ -133,7 +134,8 @@ def test_no_password_ticket_code_link_address_or_cookie_is_ever_written(tmp_path
     seen = {(line["event"], line.get("path")) for line in lines}
     # It was written at all, and each line is whole.
     assert ("request", "/signin/local") in seen
-    assert ("request", "/account/confirm/…") in seen
+    for way in ("confirm", "forgot", "reset"):
+        assert ("request", f"/account/{way}/…") in seen
     assert "mail.delivery" in {event for event, _ in seen}
     assert "forged line" not in {event for event, _ in seen}
     assert not [line for line in written.splitlines() if line.startswith('{"event": "forged')]
@@ -181,7 +183,8 @@ def walk(url: str, sink: MailSink) -> dict[str, str]:
         send_raw(url, request.encode())
     browser.get("/account/sign-out")
     browser.submit()
-    return {
+    found = recover(browser, sink)
+    return found | {
         "password": PASSWORD,
         "wrong password": WRONG,
         "key": KEY,
@@ -194,4 +197,22 @@ def walk(url: str, sink: MailSink) -> dict[str, str]:
         "unused ticket": unused,
         "form token": form,
         **{f"{name} cookie": cookies[name].value or "" for name in ("session", "device", "form")},
+    }
+
+
+def recover(browser: Browser, sink: MailSink) -> dict[str, str]:
+    """Forget the password, and choose another one; returns the secrets on that way."""
+    browser.get("/account/forgot")
+    waiting = browser.submit(1, email=EMAIL).url
+    browser.submit(code="WRNG-CODE")
+    wait_for(lambda: "/account/reset/" in sink.mails()[-1].text)
+    mail = sink.mails()[-1]
+    browser.get(link_in(mail))
+    browser.submit(password=WRONG, password_again=NEW)
+    browser.submit(password=NEW, password_again=NEW)
+    return {
+        "new password": NEW,
+        "link to a new password": urlsplit(link_in(mail)).path.rpartition("/")[2],
+        "its waiting page": urlsplit(waiting).path.rpartition("/")[2],
+        "its code": code_in(mail),
     }

@@ -1,4 +1,4 @@
-"""A bridge with a mailbox, and a person who stands before the gate because their address is not confirmed."""
+"""A bridge with a mailbox: a person whose address is not confirmed, and a town of people who forget passwords."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import pytest
 import requests
 from sqlalchemy import delete
 
+from external_accounts import audit
+from external_accounts.accounts import Person, create_account, suspend
 from external_accounts.addresses import parse_address, set_primary_address
-from external_accounts.schema import Account, Address
+from external_accounts.schema import Account, Address, SignInIdentity
 from lms_bridge.demo.mail_sink import Mail
 from tests.bridge_under_test import APP, BridgeUnderTest, Browser
 from tests.lms_bridge.mailing import Mailbox, mailing_bridge
+from tests.lms_bridge.selfservice.forgetting import SEL, Town
 
 
 @dataclass
@@ -59,3 +62,29 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     with mailing_bridge(tmp_path) as (bridge, mailbox):
         account_id = bridge.add_account("ext.ada", confirmed=False, email="ada@mail.example")
         yield Scene(bridge, mailbox, bridge.browser(), account_id)
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Iterator[Town]:
+    with mailing_bridge(tmp_path, upstreams=[SEL]) as (bridge, mailbox):
+        yield Town(bridge, mailbox)
+
+
+@pytest.fixture
+def crowd(town: Town) -> Town:
+    """A suspended Bob, an erased Dan, an unconfirmed Eve, and a member who comes by the university's CAS."""
+    bob = town.bridge.add_account("ext.bob")
+    dan = town.bridge.add_account("ext.dan")
+    town.bridge.add_account("ext.eve", confirmed=False)
+    now = town.bridge.clock()
+    with town.bridge.runtime.database.begin() as session:
+        suspend(session, session.get_one(Account, bob), reason="x", until=None, now=now, origin=audit.SYSTEM)
+        session.get_one(Account, dan).erased_at = now
+        member = create_account(
+            session, username="jdupont", profile="staff", person=Person("Jean"), activated=True, now=now
+        )
+        member.identities.append(
+            SignInIdentity(issuer="sel", subject="jdupont", attributes={}, created_at=now, refreshed_at=now)
+        )
+        set_primary_address(session, member, parse_address("jean@univ.example"), role="institutional", now=now)
+    return town

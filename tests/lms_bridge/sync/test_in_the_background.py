@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
+from external_accounts import audit
+from external_accounts.accounts import account_by_username
 from lms_bridge.jobs import functions
 from lms_bridge.runtime import Runtime
+from lms_bridge.selfservice.set_password import set_password
 from tests.lms_bridge.sync.conftest import World
 
 ROUND_SECONDS = 20
@@ -45,6 +48,20 @@ def enter_moodle(world: World) -> None:
 def sign_out_everywhere(world: World) -> None:
     world.browser.get("/account/sign-out")
     world.browser.submit()
+
+
+def test_a_new_password_after_a_reset_ends_the_session_in_moodle_too_tok_12_ses_01(world: World) -> None:
+    enter_moodle(world)
+    bridge = world.bridge
+    with bridge.runtime.database.begin() as session:
+        account = account_by_username(session, "ext.ada")
+        assert account is not None
+        set_password(
+            session, bridge.runtime, account, "$x", event="password.reset", now=bridge.clock(), origin=audit.SYSTEM
+        )
+    round_of_jobs(world)
+    assert signed_in_to_moodle(world) is None
+    assert world.user().suspended is False
 
 
 def test_i6_suspending_the_account_closes_the_moodle_user(world: World) -> None:
