@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +11,7 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from external_accounts import audit, engagements, proofs
-from external_accounts.accounts import Person
+from external_accounts.accounts import Person, UsernameTaken
 from external_accounts.addresses import EmailAddress, primary_address
 from external_accounts.confirmation import confirm_by_proof
 from external_accounts.identities import create_local_account
@@ -118,9 +119,18 @@ class Choice:
 
 
 def complete(
-    session: Session, proof_id: int, choice: Choice, *, space: re.Pattern[str], now: datetime, origin: audit.Origin
+    session: Session,
+    proof_id: int,
+    choice: Choice,
+    *,
+    space: re.Pattern[str],
+    reserved: Collection[str] = (),
+    now: datetime,
+    origin: audit.Origin,
 ) -> Account:
     """Use the link up and make the account, its address confirmed by this very proof (I4), in one transaction (I8).
+
+    `reserved` are names that settings give rights to: nobody takes them for themselves.
 
     Raises:
         ProofExpired, ProofUsed, ProofCancelled: the link is over; exactly one of N parallel uses succeeds.
@@ -133,9 +143,12 @@ def complete(
     check_open(registration, now)
     if known := accounts_of(session, registration.email_key):
         raise AddressHasAccount(known[0])
+    username = read_local_username(choice.username, space=space)
+    if username in reserved:
+        raise UsernameTaken(username)
     account = create_local_account(
         session,
-        username=read_local_username(choice.username, space=space),
+        username=username,
         profile=registration.profile,
         person=choice.person,
         email=EmailAddress(registration.email, registration.email_key),

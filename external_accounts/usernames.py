@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -47,9 +47,11 @@ def proposals(form: str, person: Person, *, space: re.Pattern[str]) -> Iterator[
     yield form.format(given=secrets.token_hex(4), family=secrets.token_hex(4))
 
 
-def free_username(session: Session, form: str, person: Person, *, space: re.Pattern[str]) -> str:
-    """The first proposal that no account holds or ever held."""
-    names = list(proposals(form, person, space=space))
+def free_username(
+    session: Session, form: str, person: Person, *, space: re.Pattern[str], reserved: Collection[str] = ()
+) -> str:
+    """The first proposal that no account holds or ever held, and that is not `reserved`."""
+    names = [name for name in proposals(form, person, space=space) if name not in reserved]
     taken = set(session.scalars(select(Account.username).where(Account.username.in_(names))))
     return next(name for name in names if name not in taken)
 

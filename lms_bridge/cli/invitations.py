@@ -17,13 +17,13 @@ from sqlalchemy.orm import Session
 from external_accounts import invitations as rules
 from external_accounts.accounts import Person
 from external_accounts.addresses import EmailAddress, InvalidAddress, parse_address
-from external_accounts.invitation_files import Sheet, UnreadableFile, read_date, read_sheet, rejected_file
+from external_accounts.invitation_files import Sheet, UnreadableFile, read_sheet, rejected_file
 from external_accounts.invitations import AddressOfMember, AlreadyUnderWay
 from external_accounts.registration_outcome import AddressHasAccount
 from external_accounts.registration_steps import ACCEPTED, INVITED
 from external_accounts.schema import Registration
 from lms_bridge import i18n
-from lms_bridge.cli.operator import fail, operator, running
+from lms_bridge.cli.operator import fail, last_day, operator, running
 from lms_bridge.helpdesk import inviting
 from lms_bridge.helpdesk.inviting import VERDICTS, Guest, Judged, NoSuchSponsor
 from lms_bridge.registration_terms import terms
@@ -58,16 +58,10 @@ def send(
     as_json: bool,
 ) -> None:
     """Invite one person: they receive a link, choose a password, and have an account."""
-    try:
-        day = read_date(until or "")
-    except ValueError:
-        fail(f"`{until}` is no date: write it like 2027-06-30.")
     with running(context) as runtime:
-        if day is not None and day < runtime.clock().astimezone(runtime.settings.zone).date():
-            fail(f"{day} is over.")
         _check_open(runtime)
         person = Person(given_name.strip()[:100], family_name.strip()[:100])
-        guest = Guest(_address(email), person, day or inviting.usual_end(runtime), sponsor)
+        guest = Guest(_address(email), person, last_day(runtime, until), sponsor)
         try:
             with runtime.database.begin() as session:
                 by = operator()

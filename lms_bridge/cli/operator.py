@@ -6,12 +6,15 @@ import getpass
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import NoReturn
 
 import click
 
 from external_accounts import audit
+from external_accounts.invitation_files import read_date
 from lms_bridge.cli import settings as cli_settings
+from lms_bridge.helpdesk.inviting import usual_end
 from lms_bridge.runtime import Runtime, build_runtime
 
 WRONG = 2
@@ -25,6 +28,17 @@ def running(context: click.Context) -> Iterator[Runtime]:
         yield runtime
     finally:
         runtime.close()
+
+
+def last_day(runtime: Runtime, until: str | None) -> date | None:
+    """The last day of an account, as an option says it, or as `registration.rights_months` does. None: no end."""
+    try:
+        day = read_date(until or "")
+    except ValueError:
+        fail(f"`{until}` is no date: write it like 2027-06-30.")
+    if day is not None and day < runtime.clock().astimezone(runtime.settings.zone).date():
+        fail(f"{day} is over.")
+    return day or usual_end(runtime)
 
 
 def operator() -> audit.Origin:

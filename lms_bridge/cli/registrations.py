@@ -9,12 +9,10 @@ import click
 from sqlalchemy import select
 
 from external_accounts.accounts import Person
-from external_accounts.invitation_files import read_date
 from external_accounts.registration_outcome import AlreadyDecided, decide
 from external_accounts.registration_steps import ASKED, WAITING
 from external_accounts.schema import Account, Registration
-from lms_bridge.cli.operator import fail, operator, running
-from lms_bridge.helpdesk.inviting import usual_end
+from lms_bridge.cli.operator import fail, last_day, operator, running
 from lms_bridge.registration_terms import end_of_day, terms
 from lms_bridge.runtime import Runtime
 
@@ -66,14 +64,8 @@ def _row(registration: Registration, sponsor: str | None) -> dict[str, Any]:
 @click.pass_context
 def accept(context: click.Context, number: int, until: str | None, as_json: bool) -> None:
     """Accept the request with this NUMBER (see `registrations list`). The person receives a link."""
-    try:
-        day = read_date(until or "")
-    except ValueError:
-        fail(f"`{until}` is no date: write it like 2027-06-30.")
     with running(context) as runtime:
-        if day is not None and day < runtime.clock().astimezone(runtime.settings.zone).date():
-            fail(f"{day} is over.")
-        last = day or usual_end(runtime)
+        last = last_day(runtime, until)
         ends = end_of_day(last, runtime.settings.zone) if last else None
         _decide(runtime, number, as_json=as_json, accept=True, reason="", rights_end_at=ends)
 

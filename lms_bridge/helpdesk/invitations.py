@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from external_accounts import invitations
 from external_accounts.accounts import Person
 from external_accounts.addresses import EmailAddress, InvalidAddress, parse_address
+from external_accounts.audit import Origin
 from external_accounts.invitation_files import Sheet, UnreadableFile, read_date, read_sheet, rejected_file
 from external_accounts.invitations import AddressOfMember, AlreadyUnderWay
 from external_accounts.registration_outcome import AddressHasAccount
@@ -23,7 +24,7 @@ from external_accounts.registration_steps import ACCEPTED, INVITED
 from external_accounts.schema import Registration
 from lms_bridge.helpdesk import inviting
 from lms_bridge.helpdesk.inviting import VERDICTS, Guest, Judged, NoSuchSponsor
-from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, agent, not_for_you, to_sign_in
+from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, agent, not_for_you, row_number, to_sign_in
 from lms_bridge.i18n import gettext as _
 from lms_bridge.registration_terms import terms
 from lms_bridge.selfservice.proof_pages import deadline
@@ -119,8 +120,7 @@ def _usual_day() -> str:
 
 
 def _page(session: Session, fields: Fields, *, notice: str | None = None, file_error: str | None = None) -> str:
-    after = parameter("after") or "0"
-    first = int(after) if after.isdecimal() and len(after) < 18 else 0
+    first = row_number(parameter("after") or "") or 0
     rows: Sequence[Registration] = session.scalars(
         select(Registration)
         .where(Registration.mode == INVITED, Registration.state == ACCEPTED, Registration.id > first)
@@ -154,29 +154,33 @@ def _line(row: Registration, *, over: bool) -> dict[str, Any]:
     }
 
 
-@pages.post("/<int:number>/resend")
-def send_again(number: int) -> ResponseReturnValue:
-    who = agent()
-    bridge = runtime()
-    with bridge.database.begin() as session:
-        row = invitations.open_invitation(session, number)
-        if row is None:
-            return redirect(f"{PATH}?done=over", 303)
+@pages.post("/<number>/resend")
+def send_again(number: str) -> ResponseReturnValue:
+    def send(session: Session, row: Registration, origin: Origin) -> None:
+        bridge = runtime()
         now = bridge.clock()
-        invitations.send_again(session, bridge.keys, row, terms(bridge.settings), now=now, origin=who.origin)
-    return redirect(f"{PATH}?done=again", 303)
+        invitations.send_again(session, bridge.keys, row, terms(bridge.settings), now=now, origin=origin)
+
+    return _on_open(number, send, "again")
 
 
-@pages.post("/<int:number>/withdraw")
-def withdraw(number: int) -> ResponseReturnValue:
+@pages.post("/<number>/withdraw")
+def withdraw(number: str) -> ResponseReturnValue:
+    def take_back(session: Session, row: Registration, origin: Origin) -> None:
+        invitations.take_back(session, row, now=runtime().clock(), origin=origin)
+
+    return _on_open(number, take_back, "withdrawn")
+
+
+def _on_open(number: str, act: Callable[[Session, Registration, Origin], None], done: str) -> ResponseReturnValue:
+    """Do something with an invitation that is still open, and say what came of it."""
     who = agent()
-    bridge = runtime()
-    with bridge.database.begin() as session:
-        row = invitations.open_invitation(session, number)
+    with runtime().database.begin() as session:
+        row = invitations.open_invitation(session, row_number(number) or 0)
         if row is None:
             return redirect(f"{PATH}?done=over", 303)
-        invitations.take_back(session, row, now=bridge.clock(), origin=who.origin)
-    return redirect(f"{PATH}?done=withdrawn", 303)
+        act(session, row, who.origin)
+    return redirect(f"{PATH}?done={done}", 303)
 
 
 # --- From a file: look at it first, then send ---

@@ -23,6 +23,8 @@ from lms_bridge.web.request import current, origin, runtime
 R = TypeVar("R", bound=Response)
 
 DESK = "/helpdesk"
+LONGEST_NUMBER = 18
+"""Digits that surely fit into the database's integers."""
 _COOKIE = "desk"
 _OUR_PAGES = re.compile(r"/helpdesk(/[a-z]+(/[0-9]+)?)?")
 
@@ -102,6 +104,11 @@ def agent() -> Member:
     if not found.is_help_desk:
         raise NotAMember
     return found
+
+
+def row_number(text: str) -> int | None:
+    """A row's number as an address names it."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= LONGEST_NUMBER else None
 
 
 def to_sign_in(_error: NotSignedIn) -> ResponseReturnValue:

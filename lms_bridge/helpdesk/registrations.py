@@ -16,7 +16,7 @@ from external_accounts.registration_outcome import AlreadyDecided, decide
 from external_accounts.registration_steps import ASKED, WAITING
 from external_accounts.schema import Account, Proof, Registration
 from lms_bridge.helpdesk.inviting import usual_end
-from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, member, not_for_you, to_sign_in
+from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, member, not_for_you, row_number, to_sign_in
 from lms_bridge.i18n import gettext as _
 from lms_bridge.registration_terms import end_of_day, terms
 from lms_bridge.selfservice.proof_pages import deadline
@@ -40,13 +40,12 @@ def home() -> ResponseReturnValue:
 @pages.get("/registrations")
 def waiting() -> ResponseReturnValue:
     who = member()
-    after = parameter("after") or "0"
+    first = row_number(parameter("after") or "") or 0
     with runtime().database.read() as session:
         theirs = [Registration.state == WAITING, Registration.mode == ASKED]
         if who.only_sponsor_id is not None:
             theirs.append(Registration.sponsor_id == who.only_sponsor_id)
         count = session.scalar(select(func.count()).where(*theirs))
-        first = int(after) if after.isdecimal() and len(after) < 18 else 0
         rows = session.scalars(
             select(Registration).where(*theirs, Registration.id > first).order_by(Registration.id).limit(PAGE + 1)
         ).all()
@@ -68,15 +67,15 @@ def _line(row: Registration) -> dict[str, Any]:
     }
 
 
-@pages.get("/registrations/<int:number>")
-def look(number: int) -> ResponseReturnValue:
+@pages.get("/registrations/<number>")
+def look(number: str) -> ResponseReturnValue:
     who = member()
     with runtime().database.read() as session:
         return _show(session, _visible(session, number, who))
 
 
-@pages.post("/registrations/<int:number>")
-def judge(number: int) -> ResponseReturnValue:
+@pages.post("/registrations/<number>")
+def judge(number: str) -> ResponseReturnValue:
     """Accept or refuse. Of two people at once one decides, and the other reads what was decided."""
     who = member()
     bridge = runtime()
@@ -94,7 +93,7 @@ def judge(number: int) -> ResponseReturnValue:
             row = decide(
                 session,
                 bridge.keys,
-                number,
+                row.id,
                 accept=accept,
                 reason="" if accept else " ".join(request.form.get("reason", "").split())[:REASON_LENGTH],
                 rights_end_at=until,
@@ -122,8 +121,9 @@ def _read_until(now: datetime) -> tuple[datetime | None, str | None]:
     return (end_of_day(day, zone) if day else None), None
 
 
-def _visible(session: Session, number: int, who: Member) -> Registration:
-    row = session.get(Registration, number)
+def _visible(session: Session, number: str, who: Member) -> Registration:
+    found = row_number(number)
+    row = session.get(Registration, found) if found is not None else None
     if row is None or row.mode != ASKED or row.proved_at is None:
         abort(404)
     if who.only_sponsor_id is not None and row.sponsor_id != who.only_sponsor_id:

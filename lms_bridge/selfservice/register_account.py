@@ -56,7 +56,13 @@ def show(session: Session, token: str, row: Registration, now: datetime) -> Resp
 
 def propose_username(session: Session, person: Person) -> str:
     bridge = runtime()
-    return free_username(session, bridge.settings.registration.username_form, person, space=bridge.local_names)
+    return free_username(
+        session,
+        bridge.settings.registration.username_form,
+        person,
+        space=bridge.local_names,
+        reserved=bridge.settings.help_desk.usernames,
+    )
 
 
 def finish(token: str, proof: Proof, now: datetime) -> ResponseReturnValue:
@@ -91,7 +97,15 @@ def finish(token: str, proof: Proof, now: datetime) -> ResponseReturnValue:
     )
     try:
         with bridge.database.begin() as session:
-            account = complete(session, proof.id, choice, space=bridge.local_names, now=now, origin=origin())
+            account = complete(
+                session,
+                proof.id,
+                choice,
+                space=bridge.local_names,
+                reserved=bridge.settings.help_desk.usernames,
+                now=now,
+                origin=origin(),
+            )
             return _done(account, row)
     except (UsernameTaken, IntegrityError):
         with bridge.database.read() as session:

@@ -269,7 +269,7 @@ def test_inviting_twice_changes_nothing(embedded: Database, keys: Keys) -> None:
 
 
 @pytest.mark.parametrize(("moment", "left"), [(timedelta(hours=24, seconds=-1), 1), (timedelta(hours=24), 0)])
-def test_unfinished_requests_are_gone_after_24_hours(
+def test_lnk_10_unfinished_requests_are_gone_after_24_hours(
     database: Database, keys: Keys, moment: timedelta, left: int
 ) -> None:
     asked(database, keys)

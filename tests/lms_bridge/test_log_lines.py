@@ -19,6 +19,7 @@ from lms_bridge.ops.logs import LONGEST_VALUE, redact, redact_text
         ("got ST-abcDEF0123456789abcdefghijk here", "got ST-… here"),
         ("PGTIOU-1234567890 and PT-abcdefgh", "PGTIOU-… and PT-…"),
         ("GET /account/confirm/abc.def-_x/resend", "GET /account/confirm/…/resend"),
+        ("GET /account/register/abc.def-_x/state", "GET /account/register/…/state"),
         ("/account/reset/abc.def", "/account/reset/…"),
         ("/account/activate/abc.def?lang=fr", "/account/activate/…?lang=fr"),
         ("https://app/?x=1&ticket=ST-1&y=2", "https://app/?x=1&ticket=…&y=2"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import quote
 
+import requests
+
 from external_accounts.addresses import primary_address
-from tests.bridge_under_test import APP, heading, ticket_in
+from tests.bridge_under_test import APP, forms, heading, ticket_in
 from tests.lms_bridge.mailing import code_in, in_french
 from tests.lms_bridge.registration.conftest import ADA, NEW_PASSWORD, SITE, Office, link_in, office
 
@@ -44,6 +46,30 @@ def test_d01_from_the_form_to_the_first_ticket(desk: Office) -> None:
     assert (address.email, address.confirmed_by) == (ADA["email"], "proof")
     assert f"/signin/local?service={quote(APP, safe='')}" in done.text
     assert ticket_in(desk.browser().sign_in("ext.ada.lovelace", NEW_PASSWORD, service=APP))
+
+
+def test_d03_links_sign_nobody_in_and_lead_to_the_bridge_whatever_the_host_header_said_d11(desk: Office) -> None:
+    browser = desk.browser()
+    browser.get("/account/register")
+    action, _method, hidden = forms(browser.page)[0]
+    cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in browser.session.cookies)
+    sent = requests.post(
+        desk.bridge.url + action,
+        data=hidden | ADA,
+        headers={"Host": "evil.example", "Cookie": cookies},
+        timeout=20,
+        allow_redirects=False,
+    )
+    assert sent.status_code == 303
+    link = link_in(desk.newest_to(ADA["email"]))
+    assert link.startswith(desk.bridge.url)
+    other = desk.browser()
+    other.get(link)
+    other.submit()
+    assert desk.state() == "waiting"
+    desk.decide()
+    desk.finish(link_in(desk.newest_to(ADA["email"])))
+    assert not any("session" in cookie.name for browser in (browser, other) for cookie in browser.session.cookies)
 
 
 def test_d04_the_code_of_the_mail_does_the_same_on_the_first_device(desk: Office) -> None:

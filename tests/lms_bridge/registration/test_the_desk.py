@@ -195,6 +195,20 @@ def test_pwd_04_the_last_step_says_what_is_wrong_and_the_link_stays_good(
     assert heading(desk.finish(link)) == in_french("Your account is ready")
 
 
+def test_nobody_takes_a_name_that_settings_give_rights_to(tmp_path: Path) -> None:
+    """The help desk is named in the settings before its account is there."""
+    desk_names = {"usernames": ["ext.desk", "ext.grace.hopper", "ext.boss"]}
+    with office(tmp_path, help_desk=desk_names) as wary:
+        invite(wary)
+        link = link_in(wary.newest_to(GRACE["email"]))
+        assert wary.finish(link, username="Ext.Boss").status_code == 422
+        assert heading(wary.finish(link)) == in_french("Your account is ready")
+        assert wary.accounts() == ["ext.desk", "ext.grace.hopper2"]
+        browser = wary.browser()
+        browser.sign_in("ext.grace.hopper2", NEW_PASSWORD)
+        assert titles(browser) == [NOT_FOR_YOU] * 4
+
+
 def test_the_user_name_may_be_given_instead_of_chosen(tmp_path: Path) -> None:
     with office(tmp_path, registration={"username_choice": False}) as strict:
         invite(strict)
