@@ -30,6 +30,8 @@ from lms_bridge.web.theme import theme
 
 LINKS = {
     proofs.CONFIRM_ADDRESS: "/account/confirm",
+    proofs.UNDO_ADDRESS_CHANGE: "/account/undo",
+    proofs.KEEP_ACCOUNT: "/account/keep",
 }
 """Where the link of each purpose leads."""
 

@@ -39,6 +39,7 @@ from lms_bridge.selfservice.proof_pages import (
     code_error,
     deadline,
     expired,
+    find,
     onward,
     registered_service,
     send,
@@ -107,7 +108,7 @@ def look(token: str) -> ResponseReturnValue:
     bridge = runtime()
     now = bridge.clock()
     with bridge.database.read() as session:
-        found = proofs.look_at(session, bridge.keys, token)
+        found = find(session, FAMILY, token)
         return _page_of(session, token, found, now)
 
 
@@ -117,7 +118,7 @@ def claim(token: str) -> ResponseReturnValue:
     bridge = runtime()
     now = bridge.clock()
     with bridge.database.read() as session:
-        found = proofs.look_at(session, bridge.keys, token)
+        found = find(session, FAMILY, token)
     try:
         if found.by == "link":
             with bridge.database.begin() as session:
@@ -141,11 +142,11 @@ def resend(token: str) -> ResponseReturnValue:
     bridge = runtime()
     now = bridge.clock()
     with bridge.database.begin() as session:
-        found = proofs.look_at(session, bridge.keys, token)
+        found = find(session, FAMILY, token)
         if found.proof.claimed_at is not None:
             return _already(found.proof)
-        address = session.get_one(Address, found.proof.address_id)
-        if found.proof.cancelled_at is not None or address.email_key != found.proof.email_key:
+        address = session.get(Address, found.proof.address_id)
+        if found.proof.cancelled_at is not None or address is None or address.email_key != found.proof.email_key:
             return _invalid(410)  # made for a former address: it must not push out what was asked for since (LNK-04)
         if address.confirmed_at is not None:
             return _already(found.proof)
@@ -160,7 +161,7 @@ def state(token: str) -> ResponseReturnValue:
     bridge = runtime()
     with bridge.database.read() as session:
         try:
-            found = proofs.look_at(session, bridge.keys, token)
+            found = find(session, FAMILY, token)
         except ProofUnknown:
             return jsonify(confirmed=False), 404
         return jsonify(confirmed=found.proof.claimed_at is not None)

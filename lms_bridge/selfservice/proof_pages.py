@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from external_accounts import audit, outbox, proofs, throttle
 from external_accounts.addresses import mask_address
-from external_accounts.proofs import CodeSpent, CodeWrong
+from external_accounts.proofs import CodeSpent, CodeWrong, FoundProof, ProofUnknown
 from external_accounts.schema import Address, Proof
 from external_accounts.throttle import Throttled, Use
 from lms_bridge.cas.services import ServiceRefused
@@ -26,6 +26,9 @@ from lms_bridge.signin.doors import onward_query
 from lms_bridge.web.request import current, origin, runtime
 
 T = TypeVar("T")
+
+ADDRESSES = "/account/addresses"
+"""The page whose proofs lead back to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,18 @@ class Family:
     """Template of the message."""
     folder: str
     """Templates of the pages."""
+
+
+def find(session: Session, family: Family, token: str) -> FoundProof:
+    """The proof of this family that a token names, changing nothing (I11).
+
+    Raises:
+        ProofUnknown: not a token of ours, or one that was made for something else.
+    """
+    found = proofs.look_at(session, runtime().keys, token)
+    if found.proof.purpose != family.purpose:
+        raise ProofUnknown
+    return found
 
 
 def send(
@@ -161,7 +176,9 @@ def expired(family: Family, token: str) -> str:
 
 
 def onward(proof: Proof | None) -> dict[str, str | None]:
-    """Where to go on to: the service asked for first, if it is still registered."""
+    """Where to go on to: the service asked for first, if it is still registered, or the page that asked."""
+    if proof is not None and proof.details.get("back") == ADDRESSES:
+        return {"continue_url": ADDRESSES, "continue_label": _("Back to my addresses"), "service_label": None}
     url = registered_service(proof.service) if proof else None
     service: Service | None = runtime().registry.find(url) if url else None
     label = text_in(service.label, current_locale()) if service else None

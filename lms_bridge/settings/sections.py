@@ -116,6 +116,20 @@ class Sessions(Section):
     absolute_hours: int = Field(10, ge=1, le=24 * 7, description="A session ends after this long whatever happens.")
 
 
+class Reminders(Section):
+    """What people are reminded of: on the home page, and by one mail a year. Nothing is forced."""
+
+    check_months: int = Field(
+        12,
+        ge=0,
+        le=120,
+        description="After so many months people are asked whether their addresses are right. 0: never.",
+    )
+    password_months: int = Field(
+        0, ge=0, le=120, description="After so many months people are reminded to renew their password. 0: never."
+    )
+
+
 class Throttle(Section):
     """Protection against guessing. See `docs/explanation/throttling.md`."""
 

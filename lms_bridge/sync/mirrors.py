@@ -122,3 +122,12 @@ def next_change(facts: AccountFacts, now: datetime) -> datetime | None:
     """When the gate's answer may change without anybody doing anything: a suspension or the rights end."""
     moments = [moment for moment in (facts.suspended_until, facts.rights_end_at) if moment is not None and moment > now]
     return min(moments, default=None)
+
+
+def ask_for_sign_out(session: Session, account_id: AccountId, sites: Collection[str] | None = None) -> None:
+    """Have the account's sessions in Moodle ended by the background work: at all sites, or at these."""
+    rows = update(Mirror).where(Mirror.account_id == account_id, Mirror.owned)
+    if sites is not None:
+        rows = rows.where(Mirror.site.in_(sites))
+    session.execute(rows.values(sign_out_pending=True))
+    note_waiting(session, Mirror)
