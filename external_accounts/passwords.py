@@ -77,7 +77,7 @@ class PasswordHashing:
             HashingBusy: the queue is full.
             UnicodeEncodeError: half a character (a lone surrogate), which no form can send.
         """
-        return self._run(lambda: self._hasher.hash(_normal(password)))
+        return self._run(lambda: self._hasher.hash(normal_form(password)))
 
     def verify(self, stored: str | None, password: str) -> Verdict:
         """Check `password`. `stored` is None when there is no such account: the same work is done then (I3).
@@ -90,13 +90,13 @@ class PasswordHashing:
     def _verify(self, stored: str | None, password: str) -> Verdict:
         usable = len(password) <= MAX_PASSWORD_LENGTH and not _SURROGATES.search(password)
         try:
-            self._hasher.verify(stored or self._decoy.result(), _normal(password) if usable else "")
+            self._hasher.verify(stored or self._decoy.result(), normal_form(password) if usable else "")
         except (VerificationError, InvalidHashError):
             return Verdict(correct=False)
         if stored is None or not usable:
             return Verdict(correct=False)
         stale = self._hasher.check_needs_rehash(stored)
-        return Verdict(correct=True, new_hash=self._hasher.hash(_normal(password)) if stale else None)
+        return Verdict(correct=True, new_hash=self._hasher.hash(normal_form(password)) if stale else None)
 
     def _run(self, work: Callable[[], T]) -> T:
         if not self._room.acquire(blocking=False):
@@ -122,8 +122,8 @@ class PasswordHashing:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _normal(password: str) -> str:
-    # PWD-02 (NIST): the same password typed on two keyboards must be the same password.
+def normal_form(password: str) -> str:
+    """PWD-02 (NIST): the same password typed on two keyboards must be the same password."""
     return unicodedata.normalize("NFKC", password)
 
 

@@ -18,11 +18,11 @@ from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.identities import create_local_account
 from external_accounts.schema import Account
 from lms_bridge.cli import settings as cli_settings
+from lms_bridge.i18n import use_locale
 from lms_bridge.runtime import build_runtime
+from lms_bridge.selfservice.new_password import reasons_against, words_about
 from lms_bridge.signin import sessions
 from lms_bridge.sync.mirrors import forget_mirror
-
-MINIMUM = 12
 
 
 @click.group()
@@ -44,8 +44,9 @@ def create(context: click.Context, username: str, email: str, given_name: str, f
     if not runtime.local_names.fullmatch(username):
         _fail(f"`{username}` is not in the name space of local accounts: {settings.local.username_pattern}")
     password = getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    if len(password) < MINIMUM:
-        _fail(f"A password has at least {MINIMUM} characters.")
+    with use_locale("en"):
+        if reasons := reasons_against(password, settings, about=words_about(username, email, given_name, family_name)):
+            _fail("\n".join(reasons))
     try:
         with runtime.database.begin() as session:
             create_local_account(

@@ -32,6 +32,7 @@ from lms_bridge.settings.sections import (
     Jobs,
     Local,
     Mail,
+    Passwords,
     Profile,
     Reminders,
     Service,
@@ -90,6 +91,7 @@ class Settings(BaseSettings):
     throttle: Throttle = Field(Throttle(), description="See `[throttle]`.")
     jobs: Jobs = Field(Jobs(), description="See `[jobs]`.")
     local: Local = Field(Local(), description="See `[local]`.")
+    passwords: Passwords = Field(Passwords(), description="See `[passwords]`.")
     charter: Charter | None = Field(None, description="See `[charter]`.")
     upstreams: tuple[Upstream, ...] = Field((), description="See `[[upstreams]]`.")
     profiles: tuple[Profile, ...] = Field((), description="See `[[profiles]]`.")

@@ -22,6 +22,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from external_accounts.addresses import InvalidAddress, parse_address
+from external_accounts.password_policy import DEFAULT_MINIMUM, NIST_MINIMUM
 from lms_bridge.settings.web_addresses import check_https, check_link
 
 BROKERS = {"amqp": ("celery",), "redis": ("celery", "redis")}
@@ -252,6 +253,29 @@ class Local(Section):
         except re.error as error:
             raise ValueError(f"not a regular expression: {error}") from None
         return value
+
+
+class Passwords(Section):
+    """What a new password of the Extérieurs door must be like. See `docs/explanation/passwords.md`."""
+
+    profile: Literal["standard", "nist"] = Field(
+        "standard", description="`standard`: at least 12 characters. `nist`: 15, as NIST SP 800-63B-4 asks."
+    )
+    minimum: int | None = Field(None, ge=8, le=64, description="Fewest characters, instead of the profile's.")
+    words: tuple[str, ...] = Field(
+        (),
+        description="Words of the place that no password may contain: city, campus, acronyms. The institution's names "
+        "and the labels of the services are known anyway.",
+    )
+    leaked_file: File | None = Field(
+        None,
+        description="A file of further passwords to refuse: one a line, or the list of Have I Been Pwned sorted by "
+        "SHA-1. The short list that is shipped is always used.",
+    )
+
+    @property
+    def fewest(self) -> int:
+        return self.minimum or (NIST_MINIMUM if self.profile == "nist" else DEFAULT_MINIMUM)
 
 
 class Profile(Section):

@@ -5,18 +5,32 @@
 for (const summary of document.querySelectorAll("[data-focus]")) if (!("autofocus" in summary)) summary.focus();
 
 for (const button of document.querySelectorAll("[data-reveal]")) {
-  const field = document.getElementById(button.dataset.reveal);
+  const fields = button.dataset.reveal.split(" ").map((id) => document.getElementById(id));
   const label = button.firstChild;
   const words = { password: label.data, text: button.dataset.hide };
   const show = (type) => {
-    field.type = type;
+    for (const field of fields) field.type = type;
     label.data = words[type];
     button.setAttribute("aria-pressed", String(type === "text"));
   };
   button.hidden = false;
-  button.addEventListener("click", () => show(field.type === "password" ? "text" : "password"));
+  button.addEventListener("click", () => show(fields[0].type === "password" ? "text" : "password"));
   // A field shown as text would be kept in the browser's list of form values.
-  field.form.addEventListener("submit", () => show("password"));
+  fields[0].form.addEventListener("submit", () => show("password"));
+}
+
+for (const line of document.querySelectorAll("[data-strength]")) {
+  const field = document.getElementById(line.dataset.strength);
+  const judge = () => {
+    const letters = [...field.value];
+    const different = new Set(letters).size;
+    const enough = letters.length >= line.dataset.minimum && different > 4;
+    const level = !letters.length ? "" : !enough ? "weak" : letters.length < 18 || different < 9 ? "fair" : "good";
+    line.dataset.level = level;
+    // Said again only when it changes: a screen reader speaks each change.
+    if (line.textContent !== (line.dataset[level] || "")) line.textContent = line.dataset[level] || "";
+  };
+  field.addEventListener("input", judge);
 }
 
 for (const form of document.querySelectorAll("[data-wait]")) {

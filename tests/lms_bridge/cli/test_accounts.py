@@ -74,6 +74,17 @@ def test_an_account_created_on_the_command_line_signs_in_and_confirms_its_addres
     assert heading(page) == "E-mail non confirmé"
 
 
+def test_a_first_password_is_judged_like_any_other_and_the_reason_given_pwd_04(world: World, run: Command) -> None:
+    person = ["--email", "grace@mail.example", "--given-name", "Grace", "--family-name", "Hopper"]
+    refused = run("accounts", "create", "ext.grace", *person, stdin="hopper1906\n")
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        "This password is too short: at least 12 characters.\n"
+        "This password contains “Hopper”, which others know of you or the university.\n"
+    )
+    assert "no account" in run("accounts", "suspend", "ext.grace", "--reason", "x").stderr
+
+
 @pytest.mark.parametrize("words", [("suspend", "nobody", "--reason", "x"), ("readmit", "nobody")])
 def test_an_unknown_user_name_is_said_to_be_unknown(world: World, run: Command, words: tuple[str, ...]) -> None:
     answer = run("accounts", *words)
