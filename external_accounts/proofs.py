@@ -191,6 +191,21 @@ def make_proof(
     return proof
 
 
+def renew(keys: Keys, proof: Proof, *, now: datetime) -> None:
+    """Make the row another proof: new link, new code, a whole lifetime. What was mailed before opens nothing any more.
+
+    Where the row itself must stay, because its handle is the name of a page.
+    """
+    proof.nonce, proof.key_id = secrets.token_bytes(16), keys.current_id
+    proof.link_hash = _hash(_link_secret(keys, proof.purpose, proof.nonce, proof.key_id))
+    lifetime = timedelta(seconds=proof.lifetime_seconds)
+    proof.created_at, proof.accepted_at = now, None
+    proof.expires_at, proof.code_expires_at = now + lifetime, now + min(CODE_LIFETIME, lifetime)
+    proof.code_attempts = proof.code_round = 0
+    proof.claimed_at = proof.cancelled_at = None
+    proof.claimed_with = ""
+
+
 def _living(session: Session, keys: Keys, subject: Subject, purpose: str, now: datetime) -> Proof | None:
     pending = session.scalars(
         select(Proof).where(

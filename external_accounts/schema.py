@@ -154,6 +154,12 @@ class Proof(Base):
     __table_args__ = (
         Index("ix_proofs_pending", "account_id", "purpose", "claimed_at", "cancelled_at"),
         Index("ix_proofs_sought", "sought", sqlite_where=text("sought <> ''"), postgresql_where=text("sought <> ''")),
+        Index(
+            "ix_proofs_search_due",
+            "search_due_at",
+            sqlite_where=text("search_due_at IS NOT NULL"),
+            postgresql_where=text("search_due_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Generated(), primary_key=True)
@@ -181,6 +187,8 @@ class Proof(Base):
     code_round: Mapped[int] = mapped_column(Integer, default=0)
     """Grows when a resend finds the code's time or tries spent: the link stays, the code is a new one."""
     sent_at: Mapped[datetime]
+    search_due_at: Mapped[datetime | None]
+    """Since when somebody waits for what is `sought` to be looked up; empty once that was done."""
     claimed_at: Mapped[datetime | None]
     claimed_with: Mapped[str] = mapped_column(String(10), default="")
     cancelled_at: Mapped[datetime | None]

@@ -18,7 +18,7 @@ from lms_bridge.cas import views as cas_views
 from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
 from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
-from lms_bridge.selfservice import charter, confirm, home
+from lms_bridge.selfservice import charter, confirm, forgot, home, reset
 from lms_bridge.selfservice.account import addresses, data, deletion, identity, open_sessions, overview, password, undo
 from lms_bridge.settings import Settings
 from lms_bridge.signin import views as signin_views
@@ -51,7 +51,16 @@ def create_app(runtime: Runtime) -> Flask:
     headers.install(app, settings)
     errors.install(app)
     _request_log(app)
-    for pages in (home.pages, cas_views.pages, signin_views.pages, confirm.pages, charter.pages, health.pages):
+    for pages in (
+        home.pages,
+        cas_views.pages,
+        signin_views.pages,
+        confirm.pages,
+        forgot.pages,
+        reset.pages,
+        charter.pages,
+        health.pages,
+    ):
         app.register_blueprint(pages)
     for family in (overview, identity, password, addresses, undo, open_sessions, data, deletion):
         app.register_blueprint(family.pages)

@@ -13,6 +13,7 @@ from lms_bridge.cas import logout
 from lms_bridge.mail import delivery
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import JournalEntry, Mirror, ProxyGrant, SsoSession, Ticket
+from lms_bridge.selfservice import searches
 from lms_bridge.signin import sessions
 from lms_bridge.sync import worker
 from lms_bridge.sync.sites import NoServiceBehind, enrol_sites, policy_behind
@@ -30,6 +31,10 @@ BATCH = 20
 
 def deliver_mails(runtime: Runtime) -> int:
     return delivery.deliver_due(runtime, now=runtime.clock())
+
+
+def answer_searches(runtime: Runtime) -> int:
+    return searches.answer_due(runtime, now=runtime.clock())
 
 
 def deliver_logouts(runtime: Runtime) -> int:

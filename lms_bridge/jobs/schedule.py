@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from external_accounts.database import Base, Waiting
-from external_accounts.schema import Account, OutboxMail
+from external_accounts.schema import Account, OutboxMail, Proof
 from lms_bridge.jobs import functions, people
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import Mirror, Ticket
@@ -44,6 +44,7 @@ class Job:
 
 SHARED_JOBS = (
     Job("deliver_logouts", functions.deliver_logouts, every=1, woken_by=(Ticket,)),
+    Job("answer_searches", functions.answer_searches, every=1, woken_by=(Proof,)),
     Job("deliver_mails", functions.deliver_mails, every=1, woken_by=(OutboxMail,)),
     Job("end_sessions_in_moodle", functions.end_sessions_in_moodle, every=2, woken_by=(Mirror,)),
     Job("bring_mirrors_into_step", functions.bring_mirrors_into_step, every=1, woken_by=(Account, Mirror)),

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from external_accounts import proofs
+from external_accounts import proofs, recovery
 from external_accounts.accounts import Person
 from external_accounts.keys import UnknownKey
 from external_accounts.proofs import format_code, proof_keys, state_of
@@ -32,6 +32,7 @@ LINKS = {
     proofs.CONFIRM_ADDRESS: "/account/confirm",
     proofs.UNDO_ADDRESS_CHANGE: "/account/undo",
     proofs.KEEP_ACCOUNT: "/account/keep",
+    recovery.RESET_PASSWORD: "/account/reset",
 }
 """Where the link of each purpose leads."""
 

@@ -34,6 +34,7 @@ from lms_bridge.settings.sections import (
     Mail,
     Passwords,
     Profile,
+    Recovery,
     Reminders,
     Service,
     Sessions,
@@ -92,6 +93,7 @@ class Settings(BaseSettings):
     jobs: Jobs = Field(Jobs(), description="See `[jobs]`.")
     local: Local = Field(Local(), description="See `[local]`.")
     passwords: Passwords = Field(Passwords(), description="See `[passwords]`.")
+    recovery: Recovery = Field(Recovery(), description="See `[recovery]`.")
     charter: Charter | None = Field(None, description="See `[charter]`.")
     upstreams: tuple[Upstream, ...] = Field((), description="See `[[upstreams]]`.")
     profiles: tuple[Profile, ...] = Field((), description="See `[[profiles]]`.")

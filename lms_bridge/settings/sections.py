@@ -211,6 +211,9 @@ class Upstream(Section):
     read_timeout: float = Field(5, gt=0, description="Seconds to wait for its answer.")
     ca_file: File | None = Field(None, description="CA bundle to verify it with, if not the system's.")
     logout: bool = Field(True, description="Offer to end the CAS session too when somebody signs out.")
+    recovery_url: Link = Field(
+        "", description="Where its people recover a forgotten password: told in the mail to those who ask here."
+    )
 
     @field_validator("issuer")
     @classmethod
@@ -276,6 +279,15 @@ class Passwords(Section):
     @property
     def fewest(self) -> int:
         return self.minimum or (NIST_MINIMUM if self.profile == "nist" else DEFAULT_MINIMUM)
+
+
+class Recovery(Section):
+    """Forgotten user names and passwords. See `docs/explanation/recovery.md`."""
+
+    tell_unknown: bool = Field(
+        False,
+        description="Whether an address that belongs to no account gets a mail saying so. The page never says it.",
+    )
 
 
 class Profile(Section):

@@ -155,6 +155,13 @@ def _by_network(runtime: Runtime, origin: audit.Origin) -> throttle.Use:
     )
 
 
+def every_budget_of(account: Account) -> list[throttle.Use]:
+    """What tries at this account were counted on, whatever it was called: cleared after a reset (D39)."""
+    names = [account.username, *(address.email_key for address in account.addresses)]
+    strangers = [throttle.Use(throttle.SIGN_IN_IDENTIFIER, name) for name in names]
+    return [*strangers, throttle.Use(throttle.SIGN_IN_DEVICE, str(account.id))]
+
+
 def _verify(runtime: Runtime, stored: str | None, password: str, uses: list[throttle.Use]) -> Verdict:
     try:
         return runtime.hashing.verify(stored, password)

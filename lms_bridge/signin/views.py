@@ -145,7 +145,7 @@ def _show_form(
         error=error,
         missing=missing,
         throttled=throttled,
-        forgot_url=None,
+        forgot_url=f"/account/forgot{onward_query(destination.url)}",
         # With no other door this would lead back here.
         back_url=f"/cas/login{destination.onward}" if len(_doors(destination)) > 1 else None,
     )

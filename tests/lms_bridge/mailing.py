@@ -40,8 +40,8 @@ class Mailbox:
 
 
 def link_in(mail: Mail) -> str:
-    """The link of a confirmation mail, whole."""
-    found = re.search(r"https?://\S+/account/confirm/\S+", mail.text)
+    """The link of a proof's mail, whole."""
+    found = re.search(r"https?://\S+/account/(?:confirm|reset)/\S+", mail.text)
     assert found, mail.text
     return found.group(0)
 

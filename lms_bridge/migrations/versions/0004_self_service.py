@@ -29,6 +29,7 @@ def upgrade() -> None:
         table.add_column(sa.Column("sought", sa.String(320), nullable=False, server_default=""))
         table.add_column(sa.Column("lifetime_seconds", sa.Integer(), nullable=False, server_default="86400"))
         table.add_column(sa.Column("accepted_at", MOMENT, nullable=True))
+        table.add_column(sa.Column("search_due_at", MOMENT, nullable=True))
         table.add_column(sa.Column("details", sa.JSON(), nullable=False, server_default="{}"))
         table.create_foreign_key(
             "fk_proofs_registration_id_registrations", "registrations", ["registration_id"], ["id"]
@@ -42,6 +43,8 @@ def upgrade() -> None:
         table.alter_column("bounce_status", existing_type=sa.String(20), existing_nullable=False, server_default=None)
     sought = sa.text("sought <> ''")
     op.create_index("ix_proofs_sought", "proofs", ["sought"], sqlite_where=sought, postgresql_where=sought)
+    due = sa.text("search_due_at IS NOT NULL")
+    op.create_index("ix_proofs_search_due", "proofs", ["search_due_at"], sqlite_where=due, postgresql_where=due)
 
 
 def _registrations() -> None:
