@@ -136,6 +136,8 @@ def erase(session: Session, account_id: AccountId, *, notices: Notices, now: dat
     account = lock_account(session, account_id)
     if account.erased_at is not None or account.erasure_due_at is None or account.erasure_due_at > now:
         return False
+    if _may_still_be_kept(session, account_id, now):
+        return False
     session.execute(delete(LocalPassword).where(LocalPassword.account_id == account_id))
     told = [(address.email, account.language or notices.locale) for address in _confirmed(account)]
     account.erased_at = now
@@ -166,6 +168,18 @@ def erase(session: Session, account_id: AccountId, *, notices: Notices, now: dat
         # Without the account: what this last mail needs must not keep anything of it.
         outbox.enqueue(session, "erasure_done", email, locale=locale, now=now, mail_domain=notices.mail_domain)
     return True
+
+
+def _may_still_be_kept(session: Session, account_id: AccountId, now: datetime) -> bool:
+    """Whether a link that was mailed still stands: a mail that was late has stated a later deadline."""
+    pending = select(Proof.id).where(
+        Proof.account_id == account_id,
+        Proof.purpose == KEEP_ACCOUNT,
+        Proof.claimed_at.is_(None),
+        Proof.cancelled_at.is_(None),
+        Proof.expires_at > now,
+    )
+    return session.scalar(pending.limit(1)) is not None
 
 
 def forget(session: Session, account_id: AccountId) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from flask import Blueprint, make_response, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 
+from external_accounts.accounts import lock_account
 from external_accounts.identities import LOCAL
-from external_accounts.password_changes import PasswordMoved, change_password
-from external_accounts.schema import Account
+from external_accounts.schema import Account, LocalPassword
 from external_accounts.throttle import Throttled
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
-from lms_bridge.mail.notices import notices
 from lms_bridge.selfservice.account.identity import signed_in
 from lms_bridge.selfservice.new_password import NewPasswordRefused, read_new_password, words_of
+from lms_bridge.selfservice.set_password import set_password
 from lms_bridge.settings.sections import text_in
 from lms_bridge.signin import local, sessions
 from lms_bridge.sync.mirrors import ask_for_sign_out
@@ -34,6 +34,7 @@ def _page(*, wrong: str | None = None, refused: NewPasswordRefused | None = None
     door = settings.upstream(person.issuer)
     return render_template(
         "account/password.html",
+        recovery_url=door.recovery_url if door is not None else None,
         door_label=text_in(door.title, current_locale()) if door is not None else None,
         username=person.facts.username,
         minimum=settings.passwords.fewest,
@@ -63,23 +64,24 @@ def change() -> ResponseReturnValue:
             about = words_of(session.get_one(Account, account_id))
         new = bridge.hashing.hash(read_new_password(request.form, bridge.settings, about=about))
         with bridge.database.begin() as session:
-            change_password(
+            account = lock_account(session, account_id)
+            if session.get_one(LocalPassword, account_id).hash != shown:
+                raise local.BadCredentials  # changed meanwhile, elsewhere
+            set_password(
                 session,
-                account_id,
-                shown=shown,
-                new=new,
-                notices=notices(bridge, current_locale()),
+                bridge,
+                account,
+                new,
+                event="password.changed",
                 now=now,
                 origin=origin(),
+                keep=person.id,
             )
             secret = sessions.renew(session, person, now=now, origin=origin())
-            sessions.end_all_of(
-                session, account_id, reason="password changed", now=now, origin=origin(), keep=person.id
-            )
             ask_for_sign_out(session, account_id)
     except Throttled as throttled:
         return _page(throttled=throttled.retry_after), 429, [("Retry-After", str(throttled.retry_after))]
-    except (local.BadCredentials, PasswordMoved):
+    except local.BadCredentials:
         return _page(wrong=wrong), 401
     except NewPasswordRefused as refused:
         return _page(refused=refused), 422

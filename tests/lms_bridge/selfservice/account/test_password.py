@@ -61,7 +61,7 @@ def test_every_confirmed_address_is_told_and_the_link_that_undoes_a_change_stays
     home.add("ada@new.example")
     home.add("ada@unproved.example", confirm=False)
     change(home)
-    subject = in_french("your password was changed")
+    subject = in_french("your password has been changed")
     told = {mail.to for mail in home.mailbox.all() if subject in " ".join(mail.subject.split())}
     assert told == {"ada@mail.example", "ada@new.example"}
     undo = next(mail for mail in home.mails_to("ada@mail.example") if "/account/undo/" in mail.text)
