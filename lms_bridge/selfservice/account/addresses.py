@@ -65,8 +65,8 @@ def _page(*, email: str = "", role: str = CONTACT, error: str | None = None, ale
         first=not addresses,
         email=email,
         role=role,
-        error=error,
-        alert=alert,
+        error=error or alert,
+        wrong_email=error,
         done=_(DONE[done]) if (done := parameter("done") or "") in DONE and not (error or alert) else None,
     )
 
