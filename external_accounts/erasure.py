@@ -68,16 +68,7 @@ def ask(session: Session, account_id: AccountId, *, notices: Notices, now: datet
             locale=notices.locale,
             now=now,
         )
-        outbox.enqueue(
-            session,
-            "erasure_asked",
-            address.email,
-            locale=notices.locale,
-            now=now,
-            mail_domain=notices.mail_domain,
-            account_id=account_id,
-            proof_id=proof.id,
-        )
+        _tell(session, "erasure_asked", address, notices, now, proof_id=proof.id)
     return account.erasure_due_at
 
 
@@ -96,15 +87,7 @@ def take_back(
     )
     audit.record(session, "erasure.taken_back", outcome="ok", now=now, origin=origin, account_id=account_id)
     for address in _confirmed(account):
-        outbox.enqueue(
-            session,
-            "erasure_taken_back",
-            address.email,
-            locale=notices.locale,
-            now=now,
-            mail_domain=notices.mail_domain,
-            account_id=account_id,
-        )
+        _tell(session, "erasure_taken_back", address, notices, now)
     return True
 
 
@@ -194,3 +177,18 @@ def forget(session: Session, account_id: AccountId) -> None:
 
 def _confirmed(account: Account) -> list[Address]:
     return [address for address in account.addresses if address.confirmed_at is not None]
+
+
+def _tell(
+    session: Session, template: str, address: Address, notices: Notices, now: datetime, *, proof_id: int | None = None
+) -> None:
+    outbox.enqueue(
+        session,
+        template,
+        address.email,
+        locale=notices.locale,
+        now=now,
+        mail_domain=notices.mail_domain,
+        account_id=address.account_id,
+        proof_id=proof_id,
+    )

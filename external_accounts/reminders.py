@@ -40,6 +40,12 @@ class Due:
         return self.check or self.password
 
 
+_KEPT_HERE = or_(
+    Account.identities.any(SignInIdentity.issuer == LOCAL), Account.addresses.any(Address.role == "recovery")
+)
+"""Whether contact details are kept here: of others the university knows all there is."""
+
+
 def due(looked_at: datetime, password_set_at: datetime | None, periods: Periods, now: datetime) -> Due:
     """What is due. `looked_at` is when the person last said that the details are right, or the account was made."""
     return Due(
@@ -53,10 +59,12 @@ def due(looked_at: datetime, password_set_at: datetime | None, periods: Periods,
 def of_account(session: Session, account_id: AccountId, periods: Periods, now: datetime) -> Due:
     """What this account's owner is to be reminded of now."""
     row = session.execute(
-        select(Account.created_at, Account.checked_at, LocalPassword.set_at)
+        select(Account.created_at, Account.checked_at, LocalPassword.set_at, _KEPT_HERE.label("kept_here"))
         .outerjoin(LocalPassword, LocalPassword.account_id == Account.id)
         .where(Account.id == account_id)
     ).one()
+    if not row.kept_here:
+        return Due(check=False, password=False)
     return due(row.checked_at or row.created_at, row.set_at, periods, now)
 
 
@@ -110,9 +118,6 @@ def _people(periods: Periods, now: datetime) -> Select[Account, datetime, str]:
         asked.append(looked_at <= now - MONTH * periods.check_months)
     if periods.password_months:
         asked.append(LocalPassword.set_at <= now - MONTH * periods.password_months)
-    kept_here = or_(
-        Account.identities.any(SignInIdentity.issuer == LOCAL), Account.addresses.any(Address.role == "recovery")
-    )
     return (
         select(Account, LocalPassword.set_at, Address.email)
         .join(Address, and_(Address.account_id == Account.id, Address.is_primary, Address.confirmed_at.is_not(None)))
@@ -124,7 +129,7 @@ def _people(periods: Periods, now: datetime) -> Select[Account, datetime, str]:
             Account.erasure_due_at.is_(None),
             Account.suspended_at.is_(None),
             or_(Account.rights_end_at.is_(None), Account.rights_end_at > now),
-            kept_here,
+            _KEPT_HERE,
         )
         .order_by(Account.id)
     )
