@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, confirmation, outbox, proofs
+from external_accounts import audit, confirmation, outbox, proofs, throttle
 from external_accounts.accounts import lock_account
 from external_accounts.addresses import EmailAddress, mask_address, primary_address, set_primary_address
 from external_accounts.keys import Keys
@@ -96,6 +96,7 @@ def add_address(
 
     Raises:
         TooManyAddresses: `MOST_ADDRESSES` are there.
+        Throttled: too many changes lately; this and the other changes below.
     """
     account = lock_account(session, account_id)
     known = next((address for address in account.addresses if address.email_key == email.key), None)
@@ -258,6 +259,7 @@ def _changed(
     origin: audit.Origin,
 ) -> None:
     """Count the change, record it, and tell the addresses that were confirmed before it."""
+    throttle.reserve(session, [throttle.Use(throttle.ADDRESS_CHANGES, str(account.id))], now)
     account.note_change()
     audit.record(
         session,

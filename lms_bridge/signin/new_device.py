@@ -16,9 +16,6 @@ from lms_bridge import i18n
 from lms_bridge.runtime import Runtime
 from lms_bridge.signin.devices import device_in_words
 
-NOTICES = throttle.Limit("new device notice", burst=3, every=24 * 3600)
-"""Somebody whose browser keeps no cookies must not get a message each morning."""
-
 
 def tell(session: Session, runtime: Runtime, account_id: AccountId, *, user_agent: str, now: datetime) -> None:
     """Queue the notice to every confirmed address. Not at the first sign-in of all: then everything is new.
@@ -51,7 +48,7 @@ def tell(session: Session, runtime: Runtime, account_id: AccountId, *, user_agen
 def _within_budget(session: Session, account_id: AccountId, now: datetime) -> bool:
     try:
         with session.begin_nested():
-            throttle.reserve(session, [throttle.Use(NOTICES, str(account_id))], now)
+            throttle.reserve(session, [throttle.Use(throttle.NEW_DEVICE_NOTICE, str(account_id))], now)
     except throttle.Throttled:
         return False
     return True

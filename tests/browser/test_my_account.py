@@ -88,6 +88,24 @@ def test_another_password_signs_other_devices_and_moodle_out(own_demo: RunningDe
     expect_heading(computer, "Mon compte")
 
 
+def test_a_phone_left_behind_is_signed_out_from_the_computer(own_demo: RunningDemo, open_page: OpenPage) -> None:
+    computer = open_page()
+    phone = open_page(user_agent="Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) Version/17.5 Safari/604.1")
+    phone.goto(f"{own_demo.moodle}/course/view.php?id=2")
+    press(phone.locator("a.door", has_text="Extérieurs"))
+    sign_in_locally(phone, own_demo.account("learner_confirmed"))
+    eventually(lambda: whoami(phone, own_demo) == "ext.alice.moreau")
+    open_account(computer, own_demo)
+    press(computer.get_by_role("link", name="Mes sessions"))
+    left = computer.locator("section", has_text="Safari sur iPhone")
+    expect(left).to_contain_text("UPdago")
+    press(left.get_by_role("button", name="Déconnecter cet appareil"))
+    expect(computer.get_by_text("Safari sur iPhone")).to_have_count(0)
+    phone.goto(f"{own_demo.bridge}/account")
+    expect_heading(phone, "Se connecter")
+    eventually(lambda: whoami(phone, own_demo) is None)
+
+
 def test_a_teacher_shows_at_the_sel_who_she_is_and_goes_on(own_demo: RunningDemo, page: Page) -> None:
     page.goto(f"{own_demo.bridge}/signin/sel")
     sign_in_at_sel(page, own_demo.account("teacher"))

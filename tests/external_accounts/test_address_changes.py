@@ -21,6 +21,7 @@ from external_accounts.database import Database
 from external_accounts.keys import Keys
 from external_accounts.proofs import CONFIRM_ADDRESS, UNDO_ADDRESS_CHANGE, ProofUnusable, about, claim_by_link
 from external_accounts.schema import Account, Address, AuditEvent, OutboxMail, Proof
+from external_accounts.throttle import ADDRESS_CHANGES, Throttled
 from tests.external_accounts.conftest import NOW
 
 AddPerson = Callable[..., int]
@@ -120,7 +121,7 @@ def test_no_sequence_of_changes_loses_the_last_confirmed_address_or_confirms_ano
 def _act(session: Session, keys: Keys, account_id: int, act: str, which: int) -> None:
     rows = session.scalars(select(Address).where(Address.account_id == account_id).order_by(Address.id)).all()
     row = rows[which % len(rows)]
-    with contextlib.suppress(address_changes.ChangeRefused, ProofUnusable):
+    with contextlib.suppress(address_changes.ChangeRefused, ProofUnusable, Throttled):
         match act:
             case "add":
                 add(session, keys, account_id, EMAILS[which])
@@ -258,3 +259,17 @@ def test_an_account_has_a_bounded_number_of_addresses(embedded: Database, keys: 
             add(session, keys, account_id, f"a{number}@mail.example")
         with pytest.raises(TooManyAddresses):
             add(session, keys, account_id, "one-more@mail.example")
+
+
+def test_d12_an_account_cannot_be_used_to_flood_mailboxes(
+    embedded: Database, keys: Keys, add_person: AddPerson
+) -> None:
+    account_id = add_person(embedded)
+    for number in range(ADDRESS_CHANGES.burst):
+        with embedded.begin() as session:
+            stranger = add(session, keys, account_id, f"stranger{number}@mail.example")
+            session.delete(stranger)
+    with contextlib.suppress(Throttled), embedded.begin() as session:
+        add(session, keys, account_id, "one-more@mail.example")
+    with embedded.read() as session:
+        assert len(session.scalars(select(Address).where(Address.account_id == account_id)).all()) == 1
