@@ -10,7 +10,6 @@ from external_accounts.schema import Account, AccountId, OutboxMail
 from lms_bridge.mail.notices import notices
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import Mirror, ProxyGrant, SsoSession, Ticket
-from lms_bridge.selfservice.home import periods
 from lms_bridge.signin import sessions
 from lms_bridge.sync.desired import CUSTOM
 
@@ -26,7 +25,7 @@ def remind_people(runtime: Runtime) -> int:
     with runtime.database.begin() as session:
         reminders.send_due(
             session,
-            periods(settings),
+            settings.reminders.periods,
             default_locale=settings.default_language,
             mail_domain=settings.public_host,
             now=runtime.clock(),

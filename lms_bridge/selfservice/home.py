@@ -10,14 +10,12 @@ from sqlalchemy import select
 
 from external_accounts import audit, reminders
 from external_accounts.addresses import mask_address
-from external_accounts.reminders import Periods
 from external_accounts.schema import Account
 from lms_bridge.cas.admission import decide
 from lms_bridge.cas.views import show_doors, upstream_answers
 from lms_bridge.i18n import current_locale, format_deadline
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import SsoSession, Ticket
-from lms_bridge.settings import Settings
 from lms_bridge.settings.sections import Service, text_in
 from lms_bridge.signin import sessions
 from lms_bridge.signin.passage import Destination
@@ -41,7 +39,7 @@ def home() -> ResponseReturnValue:
     locale = current_locale()
     facts = person.facts
     with bridge.database.read() as session:
-        reminder = reminders.of_account(session, facts.account_id, periods(bridge.settings), bridge.clock())
+        reminder = reminders.of_account(session, facts.account_id, bridge.settings.reminders.periods, bridge.clock())
         due_at = session.scalar(select(Account.erasure_due_at).where(Account.id == facts.account_id))
     return render_template(
         "home.html",
@@ -58,10 +56,6 @@ def home() -> ResponseReturnValue:
         logout_url="/cas/logout",
         everywhere_url="/account/sign-out",
     )
-
-
-def periods(settings: Settings) -> Periods:
-    return Periods(settings.reminders.check_months, settings.reminders.password_months)
 
 
 def profile_label(bridge: Runtime, profile: str, locale: str) -> str | None:

@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError
 
 from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.password_policy import DEFAULT_MINIMUM, NIST_MINIMUM
+from external_accounts.reminders import Periods
 from lms_bridge.settings.web_addresses import check_https, check_link
 
 BROKERS = {"amqp": ("celery",), "redis": ("celery", "redis")}
@@ -129,6 +130,10 @@ class Reminders(Section):
     password_months: int = Field(
         0, ge=0, le=120, description="After so many months people are reminded to renew their password. 0: never."
     )
+
+    @property
+    def periods(self) -> Periods:
+        return Periods(self.check_months, self.password_months)
 
 
 class Throttle(Section):

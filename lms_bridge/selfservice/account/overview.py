@@ -18,7 +18,7 @@ from lms_bridge.runtime import Runtime
 from lms_bridge.selfservice.account.addresses import of_account
 from lms_bridge.selfservice.account.identity import signed_in
 from lms_bridge.selfservice.account.open_sessions import open_sessions
-from lms_bridge.selfservice.home import periods, profile_label, service_entry
+from lms_bridge.selfservice.home import profile_label, service_entry
 from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.settings.sections import text_in
 from lms_bridge.signin.sessions import CurrentSession
@@ -36,7 +36,7 @@ def overview() -> ResponseReturnValue:
     locale = current_locale()
     facts = person.facts
     with bridge.database.read() as session:
-        reminder = reminders.of_account(session, facts.account_id, periods(bridge.settings), bridge.clock())
+        reminder = reminders.of_account(session, facts.account_id, bridge.settings.reminders.periods, bridge.clock())
         account = session.get_one(Account, facts.account_id)
         cards = _cards(session, bridge, person)
     return render_template(
