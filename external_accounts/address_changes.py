@@ -165,6 +165,8 @@ class Undone:
     account_id: AccountId
     primary: str | None
     """The main address as it is now."""
+    confirmed: tuple[str, ...]
+    """Addresses that open the account again when its password is lost."""
     to_confirm: tuple[str, ...]
     """Addresses that came back and are to be confirmed anew."""
 
@@ -218,6 +220,7 @@ def undo(session: Session, proof_id: int, *, notices: Notices, now: datetime, or
     return Undone(
         account.id,
         primary.email if primary is not None else None,
+        tuple(address.email for address in account.addresses if address.confirmed_at is not None),
         tuple(address.email for address in account.addresses if address.confirmed_at is None),
     )
 

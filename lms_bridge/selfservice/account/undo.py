@@ -62,6 +62,7 @@ def undo(token: str) -> ResponseReturnValue:
         return render_template(
             "account/undo_done.html",
             primary=mask_address(undone.primary) if undone.primary else None,
+            confirmed=[mask_address(email) for email in undone.confirmed],
             to_confirm=[mask_address(email) for email in undone.to_confirm],
         )
 
