@@ -37,8 +37,8 @@ SENSITIVE = {
 }
 """What the question stands before, and what it is called there. Nothing else is gone on to."""
 
-OURS = frozenset({"csrf_token", "to", "password"})
-"""Fields of the question itself: the forms it stands before have none of these names."""
+OURS = frozenset({"csrf_token", "to", "username", "password"})
+"""Fields of the question itself, the name being there for password managers. No form it stands before has these."""
 
 
 def signed_in() -> CurrentSession:
