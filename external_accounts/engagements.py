@@ -11,6 +11,43 @@ from external_accounts import audit
 from external_accounts.accounts import lock_account
 from external_accounts.schema import AccountId, Engagement
 
+CHARTER = "charter"
+"""Terms of use: without them there is no account to use, so they are not withdrawn but ended with the account."""
+
+
+class CannotBeWithdrawn(ValueError):
+    """Not a consent, or none that is given."""
+
+
+def may_withdraw(engagement: Engagement) -> bool:
+    return engagement.document != CHARTER and engagement.withdrawn_at is None
+
+
+def withdraw(
+    session: Session, account_id: AccountId, engagement_id: int, *, now: datetime, origin: audit.Origin
+) -> None:
+    """Take a consent back, as easily as it was given.
+
+    Raises:
+        CannotBeWithdrawn: see there.
+    """
+    account = lock_account(session, account_id)
+    engagement = session.get(Engagement, engagement_id)
+    if engagement is None or engagement.account_id != account_id or not may_withdraw(engagement):
+        raise CannotBeWithdrawn
+    engagement.withdrawn_at = now
+    account.note_change()
+    audit.record(
+        session,
+        "engagement.withdrawn",
+        outcome="ok",
+        now=now,
+        origin=origin,
+        account_id=account_id,
+        document=engagement.document,
+        version=engagement.version,
+    )
+
 
 def accept(
     session: Session,

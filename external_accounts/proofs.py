@@ -13,9 +13,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
@@ -28,6 +29,11 @@ from external_accounts.schema import AccountId, Address, Proof
 CONFIRM_ADDRESS = "confirm address"
 """The one purpose whose claim has its effect here; what the others prove, their own modules do in the transaction of
 the claim."""
+
+UNDO_ADDRESS_CHANGE = "undo address change"
+KEEP_ACCOUNT = "keep account"
+LASTING = (UNDO_ADDRESS_CHANGE, KEEP_ACCOUNT)
+"""What takes a change back outlives a new password: else whoever took an account over could make the change last."""
 
 CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ23456789"
 """No vowels (no words), nothing that looks like something else. 8 of 28 letters are 38 bits (TOK-03 asks for 20)."""
@@ -131,6 +137,27 @@ def request_proof(
             living.code_attempts = 0
             living.code_expires_at = min(now + CODE_LIFETIME, living.expires_at)
         return living, True
+    return make_proof(
+        session, keys, subject, purpose=purpose, lifetime=lifetime, service=service, locale=locale, now=now
+    ), True
+
+
+def make_proof(
+    session: Session,
+    keys: Keys,
+    subject: Subject,
+    *,
+    purpose: str,
+    lifetime: timedelta,
+    service: str | None,
+    locale: str,
+    now: datetime,
+    details: Mapping[str, Any] | None = None,
+) -> Proof:
+    """A new proof, whatever others there are: for what has happened and may be taken back, each time by its own link.
+
+    `details` are JSON-able and hold no secret.
+    """
     nonce = secrets.token_bytes(16)
     proof = Proof(
         handle=secrets.token_hex(16),
@@ -153,11 +180,11 @@ def request_proof(
         claimed_with="",
         service=service,
         locale=locale,
-        details={},
+        details=dict(details or {}),
     )
     session.add(proof)
     session.flush()
-    return proof, True
+    return proof
 
 
 def renew(keys: Keys, proof: Proof, *, now: datetime) -> None:
@@ -346,9 +373,12 @@ def format_code(code: str) -> str:
 
 
 def cancel_pending(session: Session, account_id: AccountId, now: datetime, *, address_id: int | None = None) -> None:
-    """End every pending proof of an account (I10), or those that were made for one of its addresses."""
+    """End every pending proof of an account (I10), or those that were made for one of its addresses; not `LASTING`."""
     pending = update(Proof).where(
-        Proof.account_id == account_id, Proof.claimed_at.is_(None), Proof.cancelled_at.is_(None)
+        Proof.account_id == account_id,
+        Proof.claimed_at.is_(None),
+        Proof.cancelled_at.is_(None),
+        Proof.purpose.not_in(LASTING),
     )
     if address_id is not None:
         pending = pending.where(Proof.address_id == address_id)

@@ -68,6 +68,10 @@ PROOF_MAIL_NETWORK = Limit("proof mail network", burst=60, every=10)
 UNKNOWN_MAIL = Limit("unknown recipients", burst=100, every=36)
 """Mails to addresses nobody here has, all together: we are no way to write to strangers."""
 PROOF_MAIL_CAMPUS = Limit("proof mail campus", burst=1000, every=1)
+ADDRESS_CHANGES = Limit("address changes", burst=12, every=3600)
+"""Each change writes to somebody: an account must not become a way to flood mailboxes (D12)."""
+NEW_DEVICE_NOTICE = Limit("new device notice", burst=3, every=24 * 3600)
+"""Somebody whose browser keeps no cookies must not get a message each morning."""
 
 REGISTER_NETWORK = Limit("register network", burst=30, every=20)
 REGISTER_CAMPUS = Limit("register campus", burst=1000, every=1)

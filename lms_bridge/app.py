@@ -20,6 +20,7 @@ from lms_bridge.helpdesk import invitations, registrations
 from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
 from lms_bridge.selfservice import charter, confirm, forgot, home, register, reset
+from lms_bridge.selfservice.account import addresses, data, deletion, identity, open_sessions, overview, password, undo
 from lms_bridge.settings import Settings
 from lms_bridge.signin import views as signin_views
 from lms_bridge.signin.upstream import UpstreamCas
@@ -65,6 +66,8 @@ def create_app(runtime: Runtime) -> Flask:
         health.pages,
     ):
         app.register_blueprint(pages)
+    for family in (overview, identity, password, addresses, undo, open_sessions, data, deletion):
+        app.register_blueprint(family.pages)
     app.wsgi_app = BackChannel(runtime.validator, app.wsgi_app)  # type: ignore[method-assign]
     if settings.throttle.trusted_proxies:
         hops = settings.throttle.trusted_proxies

@@ -27,7 +27,7 @@ class SsoSession(Base):
     """Hash of the upstream CAS's ticket, by which its single logout names the session."""
     created_at: Mapped[datetime]
     authenticated_at: Mapped[datetime | None]
-    """When the person last showed again who they are, for a sensitive change; empty: at the sign-in only."""
+    """When the person last showed who they are. Empty: an upstream CAS let them in without asking."""
     seen_at: Mapped[datetime]
     """Moved forward at most once a minute, so that a page view does not cost a write."""
     expires_at: Mapped[datetime]

@@ -134,6 +134,9 @@ class Browser:
             answer = self.session.post(url, data=values, allow_redirects=False, timeout=20)
         else:
             answer = self.session.get(url, params=values, allow_redirects=False, timeout=20)
+        if answer.status_code == 307 and follow:  # the same form goes on to another address
+            url = urljoin(url, answer.headers["Location"])
+            answer = self.session.post(url, data=values, allow_redirects=False, timeout=20)
         return self._travel(answer, follow)
 
     def sign_in(

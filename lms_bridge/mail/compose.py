@@ -32,6 +32,8 @@ LINKS = {
     proofs.CONFIRM_ADDRESS: "/account/confirm",
     registration_steps.PROVE_ADDRESS: "/account/register",
     registration_steps.CHOOSE_PASSWORD: "/account/register",
+    proofs.UNDO_ADDRESS_CHANGE: "/account/undo",
+    proofs.KEEP_ACCOUNT: "/account/keep",
     recovery.RESET_PASSWORD: "/account/reset",
 }
 """Where the link of each purpose leads."""

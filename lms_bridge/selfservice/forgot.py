@@ -13,7 +13,7 @@ from flask import Blueprint, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, proofs, recovery, throttle
+from external_accounts import audit, outbox, proofs, recovery, throttle
 from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.proof_deadlines import CODE_LIFETIME
 from external_accounts.proofs import FoundProof, ProofKeys, ProofUnknown, ProofUnusable
@@ -161,6 +161,8 @@ def _waiting(token: str, proof: Proof, *, error: str | None = None) -> tuple[str
     onward = onward_query(service)
     if recovery.page_is_over(proof, now):
         return render_template("confirm/expired.html", resend_action=f"{PATH}/{token}/resend{onward}"), 410
+    with runtime().database.read() as session:
+        slow = outbox.is_slow(session, now)
     left = (proof.sent_at + proofs.RESEND_PAUSE - now).total_seconds()
     page = render_template(
         "forgot/waiting.html",
@@ -170,6 +172,7 @@ def _waiting(token: str, proof: Proof, *, error: str | None = None) -> tuple[str
         code_minutes=int(CODE_LIFETIME.total_seconds() // 60),
         resend_action=f"{PATH}/{token}/resend{onward}",
         resend_wait_seconds=max(0, int(-(-left // 1))) or None,
+        mail_is_slow=slow,
         continue_url=sign_in_url(service),
         search_url=f"{PATH}{onward}",
     )

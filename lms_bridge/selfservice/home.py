@@ -6,22 +6,23 @@ from typing import Any
 
 from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select, update
+from sqlalchemy import select
 
-from external_accounts import audit
+from external_accounts import audit, reminders
 from external_accounts.addresses import mask_address
-from external_accounts.database import note_waiting
+from external_accounts.schema import Account
 from lms_bridge.cas.admission import decide
 from lms_bridge.cas.views import show_doors, upstream_answers
 from lms_bridge.helpdesk import members
-from lms_bridge.i18n import current_locale
+from lms_bridge.i18n import current_locale, format_deadline
 from lms_bridge.runtime import Runtime
-from lms_bridge.schema import Mirror, SsoSession, Ticket
+from lms_bridge.schema import SsoSession, Ticket
 from lms_bridge.settings.sections import Service, text_in
 from lms_bridge.signin import sessions
 from lms_bridge.signin.passage import Destination
 from lms_bridge.signin.sessions import CurrentSession
 from lms_bridge.signin.upstream import logout_url
+from lms_bridge.sync.mirrors import ask_for_sign_out
 from lms_bridge.web import cookies, headers
 from lms_bridge.web.obstacles import explain
 from lms_bridge.web.request import current, origin, runtime
@@ -42,28 +43,34 @@ def home() -> ResponseReturnValue:
     bridge = runtime()
     locale = current_locale()
     facts = person.facts
+    with bridge.database.read() as session:
+        reminder = reminders.of_account(session, facts.account_id, bridge.settings.reminders.periods, bridge.clock())
+        due_at = session.scalar(select(Account.erasure_due_at).where(Account.id == facts.account_id))
     return render_template(
         "home.html",
+        reminder=reminder,
+        erasure_deadline=format_deadline(due_at, bridge.settings.zone, locale) if due_at else None,
         account={
             "display_name": facts.display_name,
             "username": facts.username,
-            "profile_label": _profile_label(bridge, facts.profile, locale),
+            "profile_label": profile_label(bridge, facts.profile, locale),
             "email_masked": mask_address(facts.email) if facts.email else None,
             "email_confirmed": facts.email_confirmed_at is not None,
         },
-        entries=[_entry(bridge, person, service, locale) for service in bridge.registry],
+        entries=[service_entry(bridge, person, service, locale) for service in bridge.registry],
         logout_url="/cas/logout",
         everywhere_url="/account/sign-out",
         desk_url=members.DESK if desk else None,
     )
 
 
-def _profile_label(bridge: Runtime, profile: str, locale: str) -> str | None:
+def profile_label(bridge: Runtime, profile: str, locale: str) -> str | None:
     found = next((known for known in bridge.settings.profiles if known.name == profile), None)
     return text_in(found.label, locale) if found else None
 
 
-def _entry(bridge: Runtime, person: CurrentSession, service: Service, locale: str) -> dict[str, Any]:
+def service_entry(bridge: Runtime, person: CurrentSession, service: Service, locale: str) -> dict[str, Any]:
+    """One application as the pages show it: the gate's verdict and the next step."""
     decision = decide(bridge, person.facts, service, prepare=False)
     label = text_in(service.label, locale)
     url = service.home_url or service.url
@@ -115,10 +122,7 @@ def sign_out_everywhere() -> ResponseReturnValue:
             now=bridge.clock(),
             origin=origin(),
         )
-        session.execute(
-            update(Mirror).where(Mirror.account_id == account_id, Mirror.owned).values(sign_out_pending=True)
-        )
-        note_waiting(session, Mirror)
+        ask_for_sign_out(session, account_id)
         audit.record(
             session, "session.everywhere", outcome="ok", now=bridge.clock(), origin=origin(), account_id=account_id
         )

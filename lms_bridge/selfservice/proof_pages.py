@@ -27,6 +27,9 @@ from lms_bridge.web.request import current, origin, runtime
 
 T = TypeVar("T")
 
+ADDRESSES = "/account/addresses"
+"""The page whose proofs lead back to it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -192,7 +195,9 @@ def expired(family: Family, token: str) -> str:
 
 
 def onward(proof: Proof | None) -> dict[str, str | None]:
-    """Where to go on to: the service asked for first, if it is still registered."""
+    """Where to go on to: the service asked for first, if it is still registered, or the page that asked."""
+    if proof is not None and proof.details.get("back") == ADDRESSES:
+        return {"continue_url": ADDRESSES, "continue_label": _("Back to my addresses"), "service_label": None}
     url = registered_service(proof.service) if proof else None
     service: Service | None = runtime().registry.find(url) if url else None
     label = text_in(service.label, current_locale()) if service else None

@@ -47,6 +47,7 @@ from lms_bridge.selfservice.proof_pages import (
     deadline,
     expired,
     registered_service,
+    state_answer,
     try_code,
     waiting,
     within_budget,
@@ -255,7 +256,7 @@ def state(token: str) -> ResponseReturnValue:
             found = find(session, token)
         except ProofUnknown:
             return jsonify(confirmed=False), 404
-        return jsonify(confirmed=found.proof.claimed_at is not None)
+        return state_answer(session, done=found.proof.claimed_at is not None, now=runtime().clock())
 
 
 def _progress(session: Session, row: Registration) -> ResponseReturnValue:

@@ -36,6 +36,7 @@ from lms_bridge.settings.sections import (
     Passwords,
     Profile,
     Recovery,
+    Reminders,
     Service,
     Sessions,
     Throttle,
@@ -88,6 +89,7 @@ class Settings(BaseSettings):
     institution: Institution = Field(description="See `[institution]`.")
     mail: Mail = Field(description="See `[mail]`.")
     sessions: Sessions = Field(Sessions(), description="See `[sessions]`.")
+    reminders: Reminders = Field(Reminders(), description="See `[reminders]`.")
     throttle: Throttle = Field(Throttle(), description="See `[throttle]`.")
     jobs: Jobs = Field(Jobs(), description="See `[jobs]`.")
     local: Local = Field(Local(), description="See `[local]`.")

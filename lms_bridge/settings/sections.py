@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError
 
 from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.password_policy import DEFAULT_MINIMUM, NIST_MINIMUM
+from external_accounts.reminders import Periods
 from lms_bridge.settings.web_addresses import check_https, check_link
 
 BROKERS = {"amqp": ("celery",), "redis": ("celery", "redis")}
@@ -157,6 +158,24 @@ class Sessions(Section):
 
     idle_minutes: int = Field(60, ge=5, description="A session unused for this long ends.")
     absolute_hours: int = Field(10, ge=1, le=24 * 7, description="A session ends after this long whatever happens.")
+
+
+class Reminders(Section):
+    """What people are reminded of: on the home page, and by one mail a year. Nothing is forced."""
+
+    check_months: int = Field(
+        12,
+        ge=0,
+        le=120,
+        description="After so many months people are asked whether their addresses are right. 0: never.",
+    )
+    password_months: int = Field(
+        0, ge=0, le=120, description="After so many months people are reminded to renew their password. 0: never."
+    )
+
+    @property
+    def periods(self) -> Periods:
+        return Periods(self.check_months, self.password_months)
 
 
 class Throttle(Section):

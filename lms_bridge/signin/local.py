@@ -19,7 +19,7 @@ from external_accounts.identities import LOCAL, LocalCredential, canonical_ident
 from external_accounts.passwords import HashingBusy, Verdict
 from external_accounts.schema import Account, AccountId, LocalPassword
 from lms_bridge.runtime import Runtime
-from lms_bridge.signin import sessions
+from lms_bridge.signin import new_device, sessions
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +80,7 @@ def sign_in(
     except throttle.Throttled as throttled:
         log.warning("signin.local", outcome="throttled", network=origin.network, retry_after=throttled.retry_after)
         raise
-    verdict = _verify(runtime, found, password, uses)
+    verdict = _verify(runtime, found.hash if found else None, password, uses)
     secret = ""
     with runtime.database.begin() as session:
         if found is None or not verdict.correct or not _still_stands(session, found):
@@ -94,6 +94,8 @@ def sign_in(
             )
         else:
             throttle.give_back(session, uses)
+            if _read_device(runtime, device)[0] != str(found.account_id):
+                new_device.tell(session, runtime, found.account_id, user_agent=user_agent, now=now)
             _keep_fresh(session, found, verdict.new_hash, now)
             audit.record(session, "signin.local", outcome="ok", now=now, origin=origin, account_id=found.account_id)
             secret = sessions.start(
@@ -111,6 +113,29 @@ def sign_in(
     return found.account_id, secret
 
 
+def check_password(
+    runtime: Runtime, account_id: AccountId, password: str, *, origin: audit.Origin, now: datetime
+) -> str:
+    """Check the password of somebody who is signed in, within the budget of a known device. Returns the hash it fits.
+
+    Raises:
+        Throttled, BadCredentials, HashingBusy: as `sign_in`.
+    """
+    uses = [throttle.Use(throttle.SIGN_IN_DEVICE, str(account_id)), _by_network(runtime, origin)]
+    with runtime.database.begin() as session:
+        throttle.reserve(session, uses, now)
+        stored = session.scalar(select(LocalPassword.hash).where(LocalPassword.account_id == account_id))
+    correct = _verify(runtime, stored, password, uses).correct
+    with runtime.database.begin() as session:
+        if correct:
+            throttle.give_back(session, uses)
+        outcome = "ok" if correct else "refused"
+        audit.record(session, "signin.again", outcome=outcome, now=now, origin=origin, account_id=account_id)
+    if stored is None or not correct:
+        raise BadCredentials
+    return stored
+
+
 def _budgets(runtime: Runtime, identifier: str, device: str, origin: audit.Origin) -> list[throttle.Use]:
     account, names = _read_device(runtime, device)
     by_whom = (
@@ -118,13 +143,16 @@ def _budgets(runtime: Runtime, identifier: str, device: str, origin: audit.Origi
         if _fingerprint(identifier) in names
         else throttle.Use(throttle.SIGN_IN_IDENTIFIER, canonical_identifier(identifier))
     )
-    by_network = throttle.network_use(
+    return [by_whom, _by_network(runtime, origin)]
+
+
+def _by_network(runtime: Runtime, origin: audit.Origin) -> throttle.Use:
+    return throttle.network_use(
         origin.network,
         runtime.settings.throttle.campus_prefixes,
         ordinary=throttle.SIGN_IN_NETWORK,
         campus_limit=throttle.SIGN_IN_CAMPUS,
     )
-    return [by_whom, by_network]
 
 
 def every_budget_of(account: Account) -> list[throttle.Use]:
@@ -134,9 +162,9 @@ def every_budget_of(account: Account) -> list[throttle.Use]:
     return [*strangers, throttle.Use(throttle.SIGN_IN_DEVICE, str(account.id))]
 
 
-def _verify(runtime: Runtime, found: LocalCredential | None, password: str, uses: list[throttle.Use]) -> Verdict:
+def _verify(runtime: Runtime, stored: str | None, password: str, uses: list[throttle.Use]) -> Verdict:
     try:
-        return runtime.hashing.verify(found.hash if found else None, password)
+        return runtime.hashing.verify(stored, password)
     except HashingBusy:
         # Nothing was tried, so nothing is counted: a crowd at the door must not be taken for an attack.
         with runtime.database.begin() as session:

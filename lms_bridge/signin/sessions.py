@@ -35,6 +35,12 @@ class CurrentSession:
     identity_id: int
     created_at: datetime
     facts: AccountFacts
+    proved_at: datetime | None
+    """When the person last showed who they are. None: another server vouched for them without asking."""
+
+
+class SessionOver(Exception):
+    """The session was ended meanwhile."""
 
 
 def start(
@@ -48,8 +54,12 @@ def start(
     origin: audit.Origin,
     user_agent: str,
     upstream_ticket: str | None = None,
+    proved: bool = True,
 ) -> str:
-    """Open a session; returns the secret for the cookie, which is not stored."""
+    """Open a session; returns the secret for the cookie, which is not stored.
+
+    `proved` is false when an upstream CAS let the person in without asking for a password.
+    """
     secret = secrets.token_hex(32)  # CAS-22: no character but letters, digits and `-`
     _START.within(
         session,
@@ -60,6 +70,7 @@ def start(
             "issuer": issuer,
             "upstream_ticket_hash": _hash(upstream_ticket) if upstream_ticket else None,
             "created_at": now,
+            "authenticated_at": now if proved else None,
             "seen_at": now,
             "expires_at": now + timedelta(hours=limits.absolute_hours),
             "network": origin.network,
@@ -82,6 +93,7 @@ _START = Prepared(
                 "issuer",
                 "upstream_ticket_hash",
                 "created_at",
+                "authenticated_at",
                 "seen_at",
                 "expires_at",
                 "network",
@@ -100,6 +112,7 @@ _CURRENT = Prepared(
             SsoSession.issuer,
             SsoSession.identity_id,
             SsoSession.created_at,
+            SsoSession.authenticated_at,
             SsoSession.seen_at,
             SsoSession.expires_at,
         )
@@ -120,13 +133,55 @@ def find(database: Database, secret: str, *, limits: Sessions, now: datetime) ->
         rows = _CURRENT.run(connection, database, {"secret_hash": _hash(secret)})
         if not rows:
             return None
-        row_id, issuer, identity_id, created_at, seen_at, expires_at = rows[0][len(FACT_COLUMNS) :]
+        row_id, issuer, identity_id, created_at, authenticated_at, seen_at, expires_at = rows[0][len(FACT_COLUMNS) :]
         created, seen, expires = _time(created_at), _time(seen_at), _time(expires_at)
         if expires <= now or seen + timedelta(minutes=limits.idle_minutes) <= now:
             return None  # the sweep ends it and tells its services
         if now - seen >= SEEN_STEP:
             _SEEN.run(connection, database, {"id": row_id, "now": now})
-    return CurrentSession(row_id, issuer, identity_id, created, facts_from_row(rows[0]))
+    return CurrentSession(
+        row_id, issuer, identity_id, created, facts_from_row(rows[0]), proved_at=read_time(authenticated_at)
+    )
+
+
+def renew(
+    session: Session,
+    current: CurrentSession,
+    *,
+    now: datetime,
+    origin: audit.Origin,
+    upstream_ticket: str | None = None,
+) -> str:
+    """The person has shown again who they are: a new secret, as after a sign-in (SES-01). Returns it.
+
+    What the session opened stays its own, and its end stays where it was. `upstream_ticket` is the one that came with
+    the proof: the upstream CAS's single logout will name it from now on.
+
+    Raises:
+        SessionOver: it was ended meanwhile.
+    """
+    secret = secrets.token_hex(32)
+    values: dict[str, Any] = {"secret_hash": _hash(secret), "authenticated_at": now, "seen_at": now}
+    if upstream_ticket is not None:
+        values["upstream_ticket_hash"] = _hash(upstream_ticket)
+    renewed = session.scalar(
+        update(SsoSession)
+        .where(SsoSession.id == current.id, SsoSession.ended_at.is_(None))
+        .values(**values)
+        .returning(SsoSession.id)
+    )
+    if renewed is None:
+        raise SessionOver
+    audit.record(
+        session,
+        "session.renewed",
+        outcome="ok",
+        now=now,
+        origin=origin,
+        account_id=current.facts.account_id,
+        session_id=current.id,
+    )
+    return secret
 
 
 def end(session: Session, session_ids: Sequence[int], *, reason: str, now: datetime, origin: audit.Origin) -> list[str]:

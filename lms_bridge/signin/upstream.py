@@ -58,6 +58,8 @@ class State:
     service: str | None
     renew: bool
     post: bool
+    again: bool = False
+    """They are signed in, and left to show once more who they are."""
 
 
 class StateInvalid(Exception):
@@ -71,7 +73,10 @@ def new_browser_secret() -> str:
 def pack_state(keys: Keys, state: State, browser_secret: str, now: datetime) -> str:
     """The state as it travels: signed, dated, tied to the browser's secret."""
     content = json.dumps(
-        [state.issuer, state.service, state.renew, state.post, int(now.timestamp()), _fingerprint(browser_secret)],
+        [
+            *(state.issuer, state.service, state.renew, state.post, int(now.timestamp())),
+            *(_fingerprint(browser_secret), state.again),
+        ],
         separators=(",", ":"),
     )
     return keys.sign(_PURPOSE, content.encode().hex())
@@ -86,12 +91,13 @@ def unpack_state(keys: Keys, text: str, browser_secret: str, issuer: str, now: d
     packed = keys.unsign(_PURPOSE, text) if len(text) < 12_000 else None
     if packed is None:
         raise StateInvalid("signature")
-    made_for, service, renew, post, moment, fingerprint = json.loads(bytes.fromhex(packed))
+    made_for, service, renew, post, moment, fingerprint, *more = json.loads(bytes.fromhex(packed))
     if made_for != issuer or fingerprint != _fingerprint(browser_secret):
         raise StateInvalid("another browser")
     if not 0 <= now.timestamp() - moment + 1 <= STATE_LIFETIME.total_seconds():
         raise StateInvalid("too old")
-    return State(issuer=made_for, service=service, renew=renew, post=post)
+    # A process of the version before packs no more than six.
+    return State(issuer=made_for, service=service, renew=renew, post=post, again=bool(more and more[0]))
 
 
 def _fingerprint(browser_secret: str) -> str:

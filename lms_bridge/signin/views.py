@@ -24,7 +24,7 @@ from lms_bridge.cas.views import read_destination
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
 from lms_bridge.settings.sections import Upstream, text_in
-from lms_bridge.signin import local, sessions, upstream
+from lms_bridge.signin import again, local, sessions, upstream
 from lms_bridge.signin.doors import Door, doors, onward_query, register_url
 from lms_bridge.signin.passage import Destination, pass_on
 from lms_bridge.signin.upstream import State, StateInvalid, UpstreamCas, UpstreamRefused, UpstreamUnreachable
@@ -233,6 +233,8 @@ def upstream_return(issuer: str) -> ResponseReturnValue:
         return _failed(door, "expired", destination, 400)
     try:
         callback = upstream.callback_url(bridge.settings.public_url, issuer, packed)
+        if state.again:
+            return again.came_back(door, _client(issuer), ticket, callback, now)
         secret, typed = _sign_in(door, ticket, callback, now, renew=state.renew)
     except UpstreamUnreachable as error:
         _note_failure(issuer, "unreachable", str(error), now)
@@ -255,13 +257,13 @@ def _sign_in(door: Upstream, ticket: str, callback: str, now: datetime, *, renew
         door, subject, attributes, canonical=lambda text: canonical_subject(text, local_names=bridge.local_names)
     )
     try:
-        return _open_session(door, assertion, ticket, now), typed
+        return _open_session(door, assertion, ticket, now, typed=typed), typed
     except IntegrityError:
         # A first sign-in in two tabs at once: the other one has made the account, now this one finds it.
-        return _open_session(door, assertion, ticket, now), typed
+        return _open_session(door, assertion, ticket, now, typed=typed), typed
 
 
-def _open_session(door: Upstream, assertion: Assertion, ticket: str, now: datetime) -> str:
+def _open_session(door: Upstream, assertion: Assertion, ticket: str, now: datetime, *, typed: bool) -> str:
     bridge = runtime()
     with bridge.database.begin() as session:
         account, identity = sign_in_with_assertion(
@@ -280,6 +282,7 @@ def _open_session(door: Upstream, assertion: Assertion, ticket: str, now: dateti
             origin=origin(),
             user_agent=request.headers.get("User-Agent", ""),
             upstream_ticket=ticket,
+            proved=typed,
         )
 
 

@@ -437,6 +437,254 @@ def signed_out(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/cas/logout"))
 
 
+# --- My account ---
+
+
+@scene("Bonjour Ada Lovelace", "Hello Ada Lovelace")
+def home_with_the_yearly_question(stage: Stage, page: Page) -> None:
+    sign_in(stage, page, stage.account(fresh_name(), created_at=stage.bridge.clock() - timedelta(days=370)))
+
+
+@scene("Mon compte", "My account")
+def account(stage: Stage, page: Page) -> None:
+    sign_in(stage, page, stage.account(fresh_name()))
+    page.goto(stage.at("/account"))
+
+
+@scene("Mon compte", "My account")
+def account_unconfirmed(stage: Stage, page: Page) -> None:
+    sign_in(stage, page, stage.account(fresh_name(), confirmed=False))
+    page.goto(stage.at("/account"))
+
+
+@scene("Mon compte", "My account")
+def account_at_sel(stage: Stage, page: Page) -> None:
+    page.goto(stage.at("/signin/sel"))
+    page.fill("#username", SEL_USER.username)
+    page.fill("#password", SEL_USER.password)
+    press(page.locator("button:not(.quiet)"))
+    page.goto(stage.at("/account"))
+
+
+def at_addresses(stage: Stage, page: Page) -> str:
+    """An account with two confirmed addresses and one that is not; returns its user name."""
+    name = stage.account(fresh_name())
+    sign_in(stage, page, name)
+    for address, confirmed in ((f"{name}.second@mail.example", True), (f"{name}.third@mail.example", False)):
+        page.goto(stage.at("/account/addresses"))
+        page.fill("#email", address)
+        press(page.locator("form:has(#email) .btn-primary"))
+        if confirmed:
+            page.goto(stage.link_mailed_to(f"{name}.second"))
+            press(page.locator("main .btn-primary"))
+    page.goto(stage.at("/account/addresses"))
+    return name
+
+
+@scene("Mes adresses", "My addresses")
+def account_addresses(stage: Stage, page: Page) -> None:
+    at_addresses(stage, page)
+
+
+@scene("Mes adresses", "My addresses")
+def account_addresses_changed(stage: Stage, page: Page) -> None:
+    at_addresses(stage, page)
+    press(page.locator("form[action$='/primary'] button"))
+
+
+@scene("Mes adresses", "My addresses")
+def account_addresses_bounced(stage: Stage, page: Page) -> None:
+    name = stage.account(fresh_name())
+    stage.bounce(name)
+    sign_in(stage, page, name)
+    page.goto(stage.at("/account/addresses"))
+
+
+@scene("Mes adresses", "My addresses")
+def account_addresses_at_sel(stage: Stage, page: Page) -> None:
+    account_at_sel(stage, page)
+    page.goto(stage.at("/account/addresses"))
+
+
+@scene("Mes adresses", "My addresses", alert=True)
+def account_addresses_wrong(stage: Stage, page: Page) -> None:
+    at_addresses(stage, page)
+    page.fill("#email", "somebody@nowhere")
+    page.evaluate("document.querySelector('form:has(#email)').noValidate = true")
+    press(page.locator("form:has(#email) .btn-primary"))
+
+
+@scene("Mes adresses", "My addresses", alert=True)
+def account_addresses_too_late(stage: Stage, page: Page) -> None:
+    name = at_addresses(stage, page)
+    stage.bounce(name, number=1)
+    press(page.locator("form[action$='/primary'] button"))
+
+
+@scene("C'est bien vous ?", "Is it really you?")
+def identity(stage: Stage, page: Page) -> None:
+    sign_in(stage, page, stage.account(fresh_name()))
+    page.goto(stage.at("/account/addresses"))
+    stage.bridge.clock.forward(minutes=6)
+    page.fill("#email", "ada@new.example")
+    press(page.locator("form:has(#email) .btn-primary"))
+
+
+@scene("C'est bien vous ?", "Is it really you?", alert=True)
+def identity_wrong(stage: Stage, page: Page) -> None:
+    identity(stage, page)
+    page.fill("#password", "not the password")
+    press(page.locator("main .btn-primary"))
+
+
+@scene("C'est bien vous ?", "Is it really you?")
+def identity_at_sel(stage: Stage, page: Page) -> None:
+    account_addresses_at_sel(stage, page)
+    stage.bridge.clock.forward(minutes=6)
+    page.fill("#email", f"{fresh_name()}@new.example")
+    press(page.locator("form:has(#email) .btn-primary"))
+
+
+@scene("C'est bien vous", "It is really you")
+def identity_shown_at_sel(stage: Stage, page: Page) -> None:
+    identity_at_sel(stage, page)
+    press(page.locator("main .btn-primary"))
+    page.fill("#username", SEL_USER.username)
+    page.fill("#password", SEL_USER.password)
+    press(page.locator("button:not(.quiet)"))
+
+
+@scene("Mon mot de passe", "My password")
+def account_password(stage: Stage, page: Page) -> None:
+    sign_in(stage, page, stage.account(fresh_name()))
+    page.goto(stage.at("/account/password"))
+
+
+def change_password(page: Page, current: str, new: str) -> None:
+    page.fill("#current_password", current)
+    page.fill("#password", new)
+    page.fill("#password_again", new)
+    press(page.locator("main form .btn-primary"))
+
+
+@scene("Mon mot de passe", "My password", alert=True)
+def account_password_wrong(stage: Stage, page: Page) -> None:
+    account_password(stage, page)
+    change_password(page, "not the password", "sept violons dans la brume")
+
+
+@scene("Mon mot de passe", "My password", alert=True)
+def account_password_weak(stage: Stage, page: Page) -> None:
+    account_password(stage, page)
+    change_password(page, PASSWORD, "azerty")
+
+
+@scene("Mon mot de passe", "My password")
+def account_password_changed(stage: Stage, page: Page) -> None:
+    account_password(stage, page)
+    change_password(page, PASSWORD, "sept violons dans la brume")
+
+
+@scene("Mon mot de passe", "My password")
+def account_password_at_sel(stage: Stage, page: Page) -> None:
+    account_at_sel(stage, page)
+    page.goto(stage.at("/account/password"))
+
+
+@scene("Mes sessions", "My sessions")
+def account_sessions(stage: Stage, page: Page) -> None:
+    name = stage.account(fresh_name())
+    other = stage.bridge.browser()
+    other.sign_in(name)
+    sign_in(stage, page, name, stage.updago)
+    page.goto(stage.at("/account/sessions"))
+
+
+@scene("Mes sessions", "My sessions")
+def account_sessions_ended(stage: Stage, page: Page) -> None:
+    account_sessions(stage, page)
+    press(page.locator("form[action$='/end-others'] button"))
+
+
+@scene("Mes consentements", "My consents")
+def account_consents(stage: Stage, page: Page) -> None:
+    charter_text(stage, page)
+    page.check("#charter")
+    press(page.locator("main .btn-primary"))
+    page.goto(stage.at("/account/data/consents"))
+
+
+@scene("Mes consentements", "My consents")
+def account_consents_none(stage: Stage, page: Page) -> None:
+    sign_in(stage, page, stage.account(fresh_name()))
+    page.goto(stage.at("/account/data/consents"))
+
+
+@scene("Mes données", "My data")
+def account_data(stage: Stage, page: Page) -> None:
+    sign_in(stage, page, stage.account(fresh_name()))
+    page.goto(stage.at("/account/data"))
+
+
+@scene("Supprimer mon compte ?", "Delete my account?")
+def account_deletion(stage: Stage, page: Page) -> None:
+    sign_in(stage, page, stage.account(fresh_name()))
+    page.goto(stage.at("/account/deletion"))
+
+
+@scene("Supprimer mon compte ?", "Delete my account?")
+def account_deletion_at_sel(stage: Stage, page: Page) -> None:
+    account_at_sel(stage, page)
+    page.goto(stage.at("/account/deletion"))
+
+
+@scene("Votre compte va être supprimé", "Your account will be deleted")
+def account_deletion_asked(stage: Stage, page: Page) -> None:
+    account_deletion(stage, page)
+    press(page.locator("main .btn-primary"))
+
+
+@scene("Bonjour Ada Lovelace", "Hello Ada Lovelace")
+def home_before_the_deletion(stage: Stage, page: Page) -> None:
+    account_deletion_asked(stage, page)
+    page.goto(stage.at("/"))
+
+
+@scene("Annuler ce changement ?", "Undo this change?")
+def undo_link(stage: Stage, page: Page) -> None:
+    name = at_addresses(stage, page)
+    page.goto(stage.link_mailed_to(name, "undo"))
+
+
+@scene("Le changement est annulé", "The change is undone")
+def undo_done(stage: Stage, page: Page) -> None:
+    undo_link(stage, page)
+    press(page.locator("main .btn-primary"))
+
+
+@scene("Ce lien ne fonctionne plus", "This link does not work any more")
+def undo_over(stage: Stage, page: Page) -> None:
+    undo_link(stage, page)
+    link = page.url
+    press(page.locator("main .btn-primary"))
+    page.goto(link)
+
+
+@scene("Garder ce compte ?", "Keep this account?")
+def keep_link(stage: Stage, page: Page) -> None:
+    name = stage.account(fresh_name())
+    sign_in(stage, page, name)
+    page.goto(stage.at("/account/deletion"))
+    press(page.locator("main .btn-primary"))
+    page.goto(stage.link_mailed_to(name, "keep"))
+
+
+@scene("Le compte est gardé", "The account is kept")
+def keep_done(stage: Stage, page: Page) -> None:
+    keep_link(stage, page)
+    press(page.locator("main .btn-primary"))
+
+
 # --- Errors ---
 
 

@@ -16,7 +16,8 @@ from urllib.parse import urlencode
 
 from werkzeug import Response
 
-from external_accounts import throttle
+from external_accounts import audit, throttle
+from external_accounts.confirmation import lose_confirmation
 from external_accounts.identities import canonical_identifier
 from external_accounts.schema import Account, Address
 from external_accounts.throttle import Use
@@ -95,6 +96,12 @@ class Stage:
             account = session.query(Account).filter_by(username=username).one()
             session.query(Address).filter_by(account_id=account.id).delete()
 
+    def bounce(self, username: str, *, number: int = 0) -> None:
+        """An address of the account stops counting: its mailbox sent our messages back."""
+        with self.bridge.runtime.database.begin() as session:
+            address = session.query(Account).filter_by(username=username).one().addresses[number]
+            lose_confirmation(session, address, reason="bounce", now=self.bridge.clock(), origin=audit.SYSTEM)
+
     def confirm(self, username: str) -> None:
         """Confirm the account's address, as if on another device."""
         with self.bridge.runtime.database.begin() as session:
@@ -113,12 +120,13 @@ class Stage:
         self.bridge.runner.run_once()
         return [mail for mail in self.mails.mails() if mail.to == f"{name}@mail.example"]
 
-    def link_mailed_to(self, name: str) -> str:
-        """The link of the last of them."""
-        text = self.mails_to(name)[-1].text
-        found = re.search(r"http://\S+/account/(?:confirm|register|reset)/\S+", text)
-        assert found, text
-        return found.group(0)
+    def link_mailed_to(self, name: str, family: str = "confirm") -> str:
+        """The link of the last of them that leads to `/account/<family>/…`."""
+        found = [
+            link for mail in self.mails_to(name) for link in re.findall(rf"http://\S+/account/{family}/\S+", mail.text)
+        ]
+        assert found, self.mails_to(name)
+        return found[-1]
 
 
 @contextmanager

@@ -62,7 +62,11 @@ def test_only_a_claim_and_a_cas_sign_in_call_the_writer_i4() -> None:
                 if name in callers:
                     callers[name].add(path.relative_to(root.parent).as_posix())
     assert callers == {
-        "confirm_by_proof": {"external_accounts/proofs.py", "external_accounts/registration_outcome.py"},
+        "confirm_by_proof": {
+            "external_accounts/address_changes.py",
+            "external_accounts/proofs.py",
+            "external_accounts/registration_outcome.py",
+        },
         "confirm_by_issuer": {"external_accounts/identities.py"},
     }
 

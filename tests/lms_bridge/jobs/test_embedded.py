@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -109,3 +111,10 @@ def test_a_job_goes_round_until_nothing_is_left() -> None:
     left = [1, 1, 1, 0]
     Job("test", lambda _runtime: left.pop(0), every=1).work(None, threading.Event())  # type: ignore[arg-type]
     assert left == []
+
+
+def test_background_work_carries_no_web_framework() -> None:
+    """A worker serves no page: Flask and the CAS client are memory it need not hold."""
+    look = "import sys, lms_bridge.jobs.schedule; print(sorted({'flask', 'cas'} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert answer.stdout == "[]\n"
