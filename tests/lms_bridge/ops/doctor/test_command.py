@@ -139,7 +139,7 @@ def test_a_terminal_sees_progress_and_a_pipe_does_not(clinic: Clinic) -> None:
     shown = os.read(parent, 65536).decode()
     os.close(parent)
     assert done.returncode == 0
-    assert "Looking… 0 of 3" in shown
+    assert "Looking… 0 of 4" in shown
     json.loads(done.stdout)
 
 
