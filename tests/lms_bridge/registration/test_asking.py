@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import quote
 
@@ -128,3 +129,27 @@ def test_closed_sites_say_what_to_do_instead(tmp_path: Path) -> None:
 def test_the_doors_offer_it_where_it_is_open(desk: Office) -> None:
     page = desk.browser().get("/cas/login", params={"service": APP})
     assert f"/account/register?service={quote(APP, safe='')}" in page.text
+
+
+def test_d15_the_link_that_somebody_else_caused_asks_for_no_address_again(desk: Office) -> None:
+    page = desk.browser().get(desk.accepted())
+    assert ADA["email"] in page.text
+    [(_action, _method, fields)] = [form for form in forms(page) if "password" in form[2] or "username" in form[2]]
+    assert "email" not in fields
+    assert 'name="email"' not in page.text
+
+
+def test_d43_no_page_sets_a_puzzle(desk: Office) -> None:
+    """Nothing to see, to hear or to solve: budgets and a mail do that work, for everybody alike."""
+    typed = {
+        "/account/register": {"given_name", "family_name", "email", "reason", "sponsor", "charter"},
+        "/account/forgot": {"username", "email"},
+        "/signin/local": {"identifier", "password", "remember"},
+    }
+    for path, fields in typed.items():
+        page = desk.browser().get(path)
+        assert page.status_code == 200
+        named = re.findall(r'<(?:input|textarea|select)\b(?![^>]*type="hidden")[^>]*\bname="([^"]+)"', page.text)
+        assert named, path
+        assert set(named) <= fields, path
+        assert not re.search(r"<(?:canvas|iframe|audio|video|object)\b|captcha", page.text, re.IGNORECASE)

@@ -142,11 +142,12 @@ def test_d07_the_expired_page_sends_a_new_link_with_one_click_and_names_nobody(s
     stranger = Browser(scene.bridge.url)
     page = stranger.get(link_in(first))
     assert (page.status_code, heading(page)) == (410, EXPIRED)
+    shown = re.sub(r"[\w.-]{40,}", "", page.text)  # a random token may spell a short name
     for private in ("ada", "Ada", "mail.example"):
-        assert private not in page.text
+        assert private not in shown
     waiting = stranger.submit()
     assert heading(waiting) == WAITING
-    assert "ada" not in waiting.text
+    assert "ada" not in re.sub(r"[\w.-]{40,}", "", waiting.text)
     second = scene.mailbox.newest()
     assert second.to == "ada@mail.example"
     assert link_in(second) != link_in(first)
@@ -199,8 +200,9 @@ def test_d26_a_link_opened_while_somebody_else_is_signed_in_names_neither(scene:
     bob.sign_in("ext.bob")
     page = bob.get(link_in(mail))
     assert heading(page) == in_french("This link is for another account")
+    shown = re.sub(r"[\w.-]{40,}", "", page.text)  # a random token may spell a short name
     for private in ("ada", "Ada Lovelace", "bob", "mail.example"):
-        assert private not in page.text
+        assert private not in shown
     assert "/cas/logout" in page.text
     assert heading(bob.submit()) == CONFIRMED
     assert scene.confirmed()

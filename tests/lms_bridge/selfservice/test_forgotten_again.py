@@ -31,8 +31,9 @@ def test_d07_an_expired_link_sends_a_new_one_with_one_click_and_names_nobody(tow
     browser = town.bridge.browser()
     page = browser.get(link)
     assert (page.status_code, heading(page)) == (410, EXPIRED)
+    shown = re.sub(r"[\w.-]{40,}", "", page.text)  # a random token may spell a short name
     for private in ("ada", "Ada", "mail.example"):
-        assert private not in page.text
+        assert private not in shown
     assert heading(browser.submit()) == WAITING
     second = link_in(town.mailbox.newest())
     assert second != link
