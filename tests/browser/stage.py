@@ -120,8 +120,8 @@ class Stage:
         self.bridge.runner.run_once()
         return [mail for mail in self.mails.mails() if mail.to == f"{name}@mail.example"]
 
-    def link_mailed_to(self, name: str, family: str = "confirm") -> str:
-        """The link of the last of them that leads to `/account/<family>/…`."""
+    def link_mailed_to(self, name: str, family: str = "(?:confirm|register|reset)") -> str:
+        """The last link in them that leads to `/account/<family>/…`."""
         found = [
             link for mail in self.mails_to(name) for link in re.findall(rf"http://\S+/account/{family}/\S+", mail.text)
         ]
