@@ -72,6 +72,7 @@ def test_when_the_week_is_over_nothing_says_any_more_who_it_was_i8_i10(home: Hom
     home.bridge.validate(home.ada.ticket())
     version = account_facts(home.bridge.runtime.database, home.account_id).version  # type: ignore[union-attr]
     ask(home)
+    home.mailbox.all()  # a mail that leaves later gives later notice, and the account lives as long
     home.later(days=7)
     for _ in range(6):  # the application does not answer its three logout messages, then the rest goes
         mails = home.mailbox.all()
