@@ -123,9 +123,13 @@ def fill(runtime: Runtime, size: int) -> None:
 
 
 def _forget_everybody(database: Database) -> None:
-    if not database.is_sqlite:
-        names = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
-        with database.begin() as session:
+    tables = list(reversed(Base.metadata.sorted_tables))
+    with database.begin() as session:
+        if database.is_sqlite:
+            for table in tables:
+                session.execute(table.delete())
+        else:
+            names = ", ".join(f'"{table.name}"' for table in tables)
             session.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
 
 

@@ -64,6 +64,8 @@ class Connection:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self.cookies: dict[str, str] = {}
+        self.forwarded_for = ""
+        """The caller's address as a proxy would say it."""
 
     async def request(self, method: str, path: str, form: dict[str, str] | None = None) -> tuple[int, str, bytes]:
         """Status, Location and body. Opens the connection again once when the server had closed it."""
@@ -83,6 +85,8 @@ class Connection:
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}:{self._port}", "Accept: */*"]
         if self.cookies:
             lines.append("Cookie: " + "; ".join(f"{name}={value}" for name, value in self.cookies.items()))
+        if self.forwarded_for:
+            lines.append(f"X-Forwarded-For: {self.forwarded_for}")
         if form is not None:
             lines += [
                 "Content-Type: application/x-www-form-urlencoded",

@@ -42,6 +42,8 @@ class Running:
     process: subprocess.Popen[bytes]
     start_seconds: float
     """From exec to the first answer."""
+    config: Path | None = None
+    """The bridge's settings file."""
 
     def processes(self) -> list[int]:
         """The master and everything below it."""
@@ -102,8 +104,15 @@ def _wait(target: Target, process: subprocess.Popen[bytes], folder: Path) -> Non
 
 
 @contextmanager
-def bridge(name: str, database_url: str | None = None, *, options: tuple[str, ...] = ()) -> Iterator[Running]:
-    """The bridge as `lms-bridge serve` runs it; `options` are the command's."""
+def bridge(
+    name: str,
+    database_url: str | None = None,
+    *,
+    options: tuple[str, ...] = (),
+    throttle: str = 'campus_prefixes = ["127.0.0.0/8"]',
+    more: str = "",
+) -> Iterator[Running]:
+    """The bridge as `lms-bridge serve` runs it; `options` are the command's, `throttle` and `more` go into its file."""
     folder = Path(tempfile.mkdtemp(prefix="bench-bridge-"))
     port = free_port()
     base = f"http://127.0.0.1:{port}"
@@ -121,7 +130,7 @@ help_email = "help@univ.example"
 host = "127.0.0.1"
 sender = "noreply@univ.example"
 [throttle]
-campus_prefixes = ["127.0.0.0/8"]
+{throttle}
 [[upstreams]]
 issuer = "sel"
 cas_url = "https://cas.univ.example/cas"
@@ -131,6 +140,7 @@ label = {{ fr = "Moodle", en = "Moodle" }}
 url = "https://moodle.example.org/login/index.php"
 gated = false
 attributes = {{ displayName = "displayName" }}
+{more}
 """
     )
     command = [str(BIN / "lms-bridge"), "--config", str(config)]
@@ -158,6 +168,7 @@ attributes = {{ displayName = "displayName" }}
     )
     try:
         with _served(target, [*command, "serve", "--bind", f"127.0.0.1:{port}", *options], folder, {}) as running:
+            running.config = config
             yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)
