@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
 from external_accounts import outbox
+from external_accounts.database import Database
 from external_accounts.schema import OutboxMail
 from lms_bridge import migrations
 from lms_bridge.runtime import Runtime, build_runtime
@@ -89,6 +91,18 @@ class Works:
 
     def worker(self, *words: str) -> subprocess.Popen[bytes]:
         return self.command("worker", *words)
+
+    def put_to_sleep(self, process: subprocess.Popen[bytes]) -> None:
+        """Stop a process between two transactions: in one, it would keep everybody else from writing to SQLite."""
+        impatient = Database(self.runtime.settings.database_url, patience=0.5)
+        try:
+            while True:
+                process.send_signal(signal.SIGSTOP)
+                with suppress(OperationalError), impatient.begin():
+                    return
+                process.send_signal(signal.SIGCONT)
+        finally:
+            impatient.close()
 
     def write_mails(self, *recipients: str) -> None:
         """Put mails into the outbox in one transaction."""

@@ -27,7 +27,7 @@ def test_a_killed_workers_mails_are_taken_over_when_its_lease_ends_and_not_befor
 def test_two_workers_share_the_mails_and_send_each_once(works: Works) -> None:
     waiting = addresses(30)
     first, hold = worker_caught_at(works, waiting, waiting[0])
-    first.send_signal(signal.SIGSTOP)  # it keeps its lease, and does nothing
+    works.put_to_sleep(first)  # it keeps its lease, and does nothing
     hold.release()
     works.worker()
     eventually(lambda: len(works.received()) == len(waiting) - BATCH)
@@ -39,7 +39,7 @@ def test_two_workers_share_the_mails_and_send_each_once(works: Works) -> None:
 def test_a_worker_whose_lease_ended_while_it_slept_sends_nothing_again(works: Works) -> None:
     waiting = addresses(5)
     asleep, hold = worker_caught_at(works, waiting, waiting[0])
-    asleep.send_signal(signal.SIGSTOP)
+    works.put_to_sleep(asleep)
     hold.release()
     works.let_leases_end()
     works.worker()
