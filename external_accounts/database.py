@@ -13,12 +13,13 @@ deadlocking on an upgrade. PostgreSQL runs the same code.
 
 from __future__ import annotations
 
+import fcntl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 from sqlalchemy import BigInteger, DateTime, Engine, Integer, MetaData, create_engine, event
 from sqlalchemy.engine import Connection, Dialect, make_url
@@ -77,6 +78,18 @@ class Base(DeclarativeBase):
     }
 
 
+def upserting_insert(dialect: str) -> Callable[..., Any]:
+    """The `insert` that knows ON CONFLICT, for `sqlite` or `postgresql`. Only the one that is used is loaded: the
+    other brings all its drivers' modules."""
+    if dialect == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert as sqlite_insert  # noqa: PLC0415
+
+        return sqlite_insert
+    from sqlalchemy.dialects.postgresql import insert as postgresql_insert  # noqa: PLC0415
+
+    return postgresql_insert
+
+
 Waiting = frozenset[type[Base]]
 """Kinds of rows of which some wait for background work."""
 _WAITING = "waiting rows"
@@ -88,6 +101,65 @@ def note_waiting(session: Session, kind: type[Base]) -> None:
     Whoever writes such rows says so, in the same place. A wake-up is a courtesy: without it the next sweep finds them.
     """
     session.info.setdefault(_WAITING, set()).add(kind)
+
+
+class Turns:
+    """Whose turn it is to write to an SQLite file, among the threads and processes of this machine.
+
+    SQLite's own busy handler sleeps in steps that grow to tens of milliseconds, where a transaction takes a fraction
+    of one, and lets the unlucky starve. So threads are woken one by one, and processes look often at a lock on a file
+    beside the database. Whoever is not reached by that (another program, a process that stands still) is left to
+    SQLite: the turn is a courtesy, the database's own lock is the truth.
+    """
+
+    LOOK_AGAIN_SECONDS = 0.0001
+    LOOK_SECONDS = 0.1
+    """After which SQLite decides: a transaction that takes so long is none of ours, or its process stands still."""
+
+    def __init__(self, path: str | None, patience: float) -> None:
+        """`path` of the database file; without one nobody waits here. `patience` in seconds."""
+        self._path, self._patience = path, patience
+        self._threads = threading.Lock()
+        self._file: IO[bytes] | None = None
+
+    @contextmanager
+    def mine(self) -> Iterator[None]:
+        """For the length of the block. Past the patience it goes on without: the database itself says what is wrong."""
+        if self._path is None:
+            yield
+            return
+        first = self._threads.acquire(timeout=self._patience)
+        file = self._lock_file() if first else None
+        held = file is not None and self._hold(file)
+        try:
+            yield
+        finally:
+            if file is not None and held:
+                fcntl.flock(file, fcntl.LOCK_UN)
+            if first:
+                self._threads.release()
+
+    def _lock_file(self) -> IO[bytes] | None:
+        """Opened by the first who writes, so that it belongs to the process that uses it: a lock goes with the file."""
+        if self._file is None:
+            with suppress(OSError):  # a folder that takes no further file: SQLite decides alone
+                self._file = open(f"{self._path}-turn", "ab")  # noqa: PTH123, SIM115 (kept open)
+        return self._file
+
+    def _hold(self, file: IO[bytes]) -> bool:
+        deadline = time.monotonic() + self.LOOK_SECONDS
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(self.LOOK_AGAIN_SECONDS)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 class Database:
@@ -113,8 +185,8 @@ class Database:
                 "tcp_user_timeout": wait,
             }
         self.engine: Engine = create_engine(self.url, **options)
-        self._writing = threading.Lock()
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._turns = Turns(self.url.database if self.is_sqlite else None, patience)
         self.on_waiting: Callable[[Waiting], None] = lambda _kinds: None
         """Called with what `note_waiting` noted, once the transaction has committed. Must return at once."""
         if self.is_sqlite:
@@ -136,26 +208,11 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Session]:
         """A write transaction: commits at the end of the block, rolls back on an exception."""
-        with self._turn_to_write(), Session(self.engine, expire_on_commit=False) as session, session.begin():
+        with self._turns.mine(), Session(self.engine, expire_on_commit=False) as session, session.begin():
             session.info[_DRIVER] = session.connection()  # for `Prepared.within`: asking each time is dear
             yield session
         if kinds := session.info.get(_WAITING):
             self.on_waiting(frozenset(kinds))
-
-    @contextmanager
-    def _turn_to_write(self) -> Iterator[None]:
-        """SQLite: the threads of this process take turns here, woken one by one, instead of in SQLite's busy handler,
-        which sleeps in growing steps and lets the unlucky starve. Between processes that handler decides."""
-        if not self.is_sqlite:
-            yield
-            return
-        # Past the time-out the database itself says what is wrong.
-        mine = self._writing.acquire(timeout=self._patience)
-        try:
-            yield
-        finally:
-            if mine:
-                self._writing.release()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -169,7 +226,7 @@ class Database:
     @contextmanager
     def driver_for_writing(self) -> Iterator[PoolProxiedConnection]:
         """As `driver`, for a statement that writes."""
-        with self._turn_to_write(), self.driver() as connection:
+        with self._turns.mine(), self.driver() as connection:
             yield connection
 
     @contextmanager
@@ -202,6 +259,7 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+        self._turns.close()
 
 
 def _note_use(_connection: Any, record: ConnectionPoolEntry) -> None:

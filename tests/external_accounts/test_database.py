@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from external_accounts.database import Database
 from external_accounts.schema import Account, LocalPassword
+from lms_bridge import migrations
 from tests.external_accounts.conftest import NOW
 
 
@@ -39,3 +43,28 @@ def test_a_failed_transaction_leaves_nothing_behind_i8(database: Database, add_p
         stop_half_way()
     with database.read() as session:
         assert session.get_one(Account, account_id).given_name == "Ada"
+
+
+def test_whoever_keeps_the_turn_without_writing_holds_nobody_up(tmp_path: Path) -> None:
+    """Another process that stands still: SQLite's own lock decides, and it is free."""
+    database = Database(f"sqlite:///{tmp_path}/people.db")
+    migrations.upgrade(database)
+    with open(f"{tmp_path}/people.db-turn", "ab") as other:  # noqa: PTH123
+        fcntl.flock(other, fcntl.LOCK_EX)
+        for _ in range(2):
+            with database.begin() as session:
+                session.execute(text("DELETE FROM throttle_buckets"))
+        with database.driver_for_writing() as connection:
+            connection.cursor().execute("DELETE FROM throttle_buckets")
+    database.close()
+
+
+def test_a_folder_that_takes_no_further_file_is_written_all_the_same(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/people.db")
+    migrations.upgrade(database)
+    database.close()
+    (tmp_path / "people.db-turn").mkdir()  # what cannot be opened for writing
+    again = Database(f"sqlite:///{tmp_path}/people.db")
+    with again.begin() as session:
+        session.execute(text("DELETE FROM throttle_buckets"))
+    again.close()
