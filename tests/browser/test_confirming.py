@@ -14,6 +14,7 @@ from tests.browser.conftest import OpenPage
 from tests.browser.scenes import fresh_name, sign_in
 from tests.browser.stage import SEL_USER, Stage
 from tests.browser.steps import LOCAL_DOOR, choose_door, expect_heading, sign_in_locally, whoami
+from tests.lms_bridge import mailing
 from tests.running_demo import RunningDemo, code_in, link_in
 
 pytestmark = pytest.mark.xdist_group("browser walks")
@@ -200,7 +201,7 @@ def test_a_message_delivered_late_offers_a_code_that_still_works(stage: Stage, p
         assert "saisissez ce code" in part
         assert "None" not in part
     page.reload()
-    page.get_by_label("Code reçu dans le message").fill(code_in(mail))
+    page.get_by_label("Code reçu dans le message").fill(mailing.code_in(mail))
     page.get_by_role("button", name="Confirmer mon adresse").click()
     expect_heading(page, "E-mail confirmé")
 
