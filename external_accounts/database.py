@@ -78,18 +78,6 @@ class Base(DeclarativeBase):
     }
 
 
-def upserting_insert(dialect: str) -> Callable[..., Any]:
-    """The `insert` that knows ON CONFLICT, for `sqlite` or `postgresql`. Only the one that is used is loaded: the
-    other brings all its drivers' modules."""
-    if dialect == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert as sqlite_insert  # noqa: PLC0415
-
-        return sqlite_insert
-    from sqlalchemy.dialects.postgresql import insert as postgresql_insert  # noqa: PLC0415
-
-    return postgresql_insert
-
-
 Waiting = frozenset[type[Base]]
 """Kinds of rows of which some wait for background work."""
 _WAITING = "waiting rows"

@@ -16,9 +16,11 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, case, delete, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
-from external_accounts.database import Prepared, upserting_insert
+from external_accounts.database import Prepared
 from external_accounts.schema import ThrottleBucket
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -100,7 +102,7 @@ def network_use(address: str, campus: Sequence[IPNetwork], *, ordinary: Limit, c
     return Use(ordinary, str(ip))
 
 
-def _reserve(dialect: str) -> Prepared:
+def _reserve(insert: Any) -> Prepared:
     """One statement: a first use, or one more if it fits; no row comes back when it does not."""
 
     def statement() -> Any:
@@ -108,7 +110,7 @@ def _reserve(dialect: str) -> Prepared:
         full_at = ThrottleBucket.full_at_ms
         start = case((full_at > now, full_at), else_=now)
         return (
-            upserting_insert(dialect)(ThrottleBucket)
+            insert(ThrottleBucket)
             .values(key=bindparam("key"), full_at_ms=bindparam("first"))
             .on_conflict_do_update(
                 index_elements=[ThrottleBucket.key],
@@ -121,7 +123,7 @@ def _reserve(dialect: str) -> Prepared:
     return Prepared(statement)
 
 
-_RESERVE = {name: _reserve(name) for name in ("sqlite", "postgresql")}
+_RESERVE = {"sqlite": _reserve(sqlite_insert), "postgresql": _reserve(postgresql_insert)}
 _GIVE_BACK = Prepared(
     lambda: (
         update(ThrottleBucket)

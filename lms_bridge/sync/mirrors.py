@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, case, delete, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from external_accounts import audit
 from external_accounts.accounts import AccountFacts
-from external_accounts.database import note_waiting, upserting_insert
+from external_accounts.database import note_waiting
 from external_accounts.schema import Account, AccountId
 from lms_bridge.gate import MirrorState
 from lms_bridge.schema import Mirror
@@ -66,7 +68,7 @@ def ensure_mirrors(session: Session, account_ids: Collection[AccountId], site: s
     missing = [account_id for account_id in account_ids if account_id not in rows]
     if missing:
         # Two sign-ins of one person may come here at once; the second finds the first one's row.
-        insert = upserting_insert(session.get_bind().dialect.name)
+        insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
         fresh = [fresh_row(account_id, site) for account_id in missing]
         session.execute(insert(Mirror).values(fresh).on_conflict_do_nothing())
         rows |= {row.account_id: row for row in session.scalars(query.where(Mirror.account_id.in_(missing)))}

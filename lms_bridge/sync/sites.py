@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import exists, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from external_accounts.database import Database, upserting_insert
+from external_accounts.database import Database
 from external_accounts.schema import Account
 from lms_bridge.gate import Policy, policy_of
 from lms_bridge.schema import Mirror, SiteState
@@ -85,7 +87,7 @@ def enrol_sites(database: Database, sites: MoodleSites) -> int:
     with database.begin() as session:
         names = list(sites.names)
         session.execute(update(SiteState).where(SiteState.site.not_in(names)).values(active=False))
-        upsert = upserting_insert(database.engine.dialect.name)
+        upsert = sqlite_insert if database.is_sqlite else postgresql_insert
         for name in names:
             row = upsert(SiteState).values(site=name, active=True, cohort_ids={})
             session.execute(row.on_conflict_do_update(index_elements=["site"], set_={"active": True}))
