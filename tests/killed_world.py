@@ -188,7 +188,7 @@ class KilledWorld:
 
     def _pause(self) -> None:
         """Some moment: the kills must not fall into step with anything."""
-        self._over.wait(self._random.uniform(0.02, 0.5))
+        self._over.wait(self._random.uniform(0.05, 1.0))
 
     def _kill_something(self) -> None:
         draw = self._random.random()
