@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,6 +18,9 @@ from lms_bridge.jobs.schedule import JOBS, Job
 from lms_bridge.runtime import Runtime
 
 log = structlog.get_logger(__name__)
+
+DEAF_SECONDS = 5
+"""A worker with beat that no message has reached for so long does its sweeps itself."""
 
 
 class Turn:
@@ -44,8 +48,33 @@ class Turn:
                 self._working.release()
 
 
+class Ears:
+    """When a message last reached this worker, in monotonic time.
+
+    A broker that takes messages proves nothing: after it was away, Celery tries again later and later, up to half a
+    minute apart, and a connection that died without a word looks alive for minutes.
+    """
+
+    def __init__(self) -> None:
+        self._heard = float("-inf")
+
+    def hear(self) -> None:
+        self._heard = time.monotonic()
+
+    @property
+    def deaf(self) -> bool:
+        return time.monotonic() - self._heard > DEAF_SECONDS
+
+    def on_message(self, turn: Turn) -> Callable[[], None]:
+        def take() -> None:
+            self.hear()
+            turn.take()
+
+        return take
+
+
 class Sweeps(beat.Scheduler):  # type: ignore[misc]  # Celery has no types
-    """Celery's beat, but it keeps no file, and while the broker is away it has the sweeps done here.
+    """Celery's beat, but it keeps no file, and while messages do not get through it has the sweeps done here.
 
     What is due is read from the rows, so nobody needs to know when a sweep was last asked for, and two beats ask twice
     for the same nothing.
@@ -54,15 +83,16 @@ class Sweeps(beat.Scheduler):  # type: ignore[misc]  # Celery has no types
     producer = None
     """Celery's own would wait for the broker for ever."""
 
-    def __init__(self, *, sender: Sender, here: Callable[[str], None], **options: Any) -> None:
+    def __init__(self, *, sender: Sender, ears: Ears, here: Callable[[str], None], **options: Any) -> None:
         super().__init__(**options)
         self._sender = sender
+        self._ears = ears
         self._here = here
         self._away = False
 
     def apply_entry(self, entry: Any, producer: Any = None) -> None:
         taken = self._sender.send([entry.task])
-        if not taken:
+        if not taken or self._ears.deaf:
             self._here(entry.task)
         if taken is self._away:
             self._away = not taken
@@ -83,8 +113,9 @@ def run_worker(runtime: Runtime, *, with_beat: bool) -> int:
     signals.worker_shutting_down.connect(shutting_down, weak=False)
     turns = {task_name(job): Turn(job, runtime, stopping) for job in JOBS}
     app = celery_app(runtime.settings.jobs)
+    ears = Ears()
     for name, turn in turns.items():
-        app.task(turn.take, name=name)
+        app.task(ears.on_message(turn), name=name)
     worker = app.Worker(
         pool="threads",
         concurrency=len(turns),
@@ -94,7 +125,7 @@ def run_worker(runtime: Runtime, *, with_beat: bool) -> int:
         without_mingle=True,
     )
     with ThreadPoolExecutor(len(turns), thread_name_prefix="sweep") as here:
-        beats = _beat(app, runtime, lambda name: here.submit(turns[name].take)) if with_beat else None
+        beats = _beat(app, runtime, ears, lambda name: here.submit(turns[name].take)) if with_beat else None
         worker.start()
         stopping.set()
         if beats is not None:
@@ -103,11 +134,11 @@ def run_worker(runtime: Runtime, *, with_beat: bool) -> int:
     return 0 if told == ["Warm"] else int(worker.exitcode or 0)
 
 
-def _beat(app: Any, runtime: Runtime, here: Callable[[str], Any]) -> beat.Service:
+def _beat(app: Any, runtime: Runtime, ears: Ears, here: Callable[[str], Any]) -> beat.Service:
     app.conf.beat_schedule = {
         job.name: {"task": task_name(job), "schedule": job.every, "relative": False} for job in JOBS
     }
-    scheduler = partial(Sweeps, sender=Sender(runtime.settings.jobs), here=here)
+    scheduler = partial(Sweeps, sender=Sender(runtime.settings.jobs), ears=ears, here=here)
     service = beat.Service(app, max_interval=1, scheduler_cls=scheduler, remote_control=False)
     threading.Thread(target=service.start, name="beat", daemon=True).start()
     return service

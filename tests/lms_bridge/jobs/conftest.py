@@ -35,7 +35,7 @@ from tests.served_bridge import to_toml
 __all__ = ["broker", "rabbitmq", "redis", "world"]
 
 MAIL = {"display_name": "Ada", "link": "https://bridge.example/", "code": None, "deadline": "-", "service_label": None}
-SECONDS = 30
+SECONDS = 60
 """For anything that should happen soon, on a busy machine."""
 
 
@@ -204,3 +204,5 @@ def works(tmp_path: Path, database_url: str, broker_url: str) -> Iterator[Works]
                 if process.poll() is None:
                     process.kill()
                 process.wait()
+            if found.processes:
+                print(found.log()[-20_000:])  # pytest shows it when the test has failed
