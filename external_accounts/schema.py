@@ -38,6 +38,20 @@ class Account(Base):
     """What the bridge knows of one person."""
 
     __tablename__ = "accounts"
+    __table_args__ = (
+        Index(
+            "ix_accounts_activation_mail_due_at",
+            "activation_mail_due_at",
+            sqlite_where=text("activation_mail_due_at IS NOT NULL"),
+            postgresql_where=text("activation_mail_due_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_accounts_rights_end_at",
+            "rights_end_at",
+            sqlite_where=text("rights_end_at IS NOT NULL"),
+            postgresql_where=text("rights_end_at IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[AccountId] = mapped_column(Generated(), primary_key=True)
     username: Mapped[str] = mapped_column(String(100), unique=True)
@@ -64,6 +78,18 @@ class Account(Base):
     """When the person last looked through their contact details and said that they are right."""
     reminded_at: Mapped[datetime | None]
     """When they were last asked to, or to renew their password."""
+    external_key: Mapped[str | None] = mapped_column(String(100), unique=True)
+    """The person's key in the staff office's files, where the account comes from there."""
+    birth_name: Mapped[str] = mapped_column(String(100), default="")
+    """Only ever used to recognise a person who comes twice."""
+    unit: Mapped[str] = mapped_column(String(100), default="")
+    """Department or service, as the staff office names it."""
+    directory: Mapped[str] = mapped_column(String(40), default="")
+    """The directory that holds the password; empty: it is kept here, or we do not know."""
+    sponsor_id: Mapped[AccountId | None] = mapped_column(ForeignKey("accounts.id"))
+    """Who answers for the account: decides on extensions, and gets the mail of a technical account."""
+    activation_mail_due_at: Mapped[datetime | None]
+    """Since when the first activation mail is waited for. The background work writes it."""
     version: Mapped[int] = mapped_column(Integer, default=1)
     """Grows with every change that other systems mirror; the sync compares it with what it last wrote."""
 

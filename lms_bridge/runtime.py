@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import requests
 
 from external_accounts.database import Database
+from external_accounts.directory import Directory
+from external_accounts.directory.embedded import EmbeddedDirectory
 from external_accounts.keys import Keys
 from external_accounts.passwords import PasswordHashing
 from lms_bridge.cas import outbound
@@ -43,6 +45,8 @@ class Runtime:
     keys: Keys
     registry: ServiceRegistry
     hashing: PasswordHashing
+    directories: Mapping[str, Directory]
+    """By name."""
     sites: MoodleSites
     validator: Validator
     http: requests.Session
@@ -70,13 +74,15 @@ def build_runtime(settings: Settings, *, clock: Clock = utc_now, processes: int 
     hasty = Database(settings.database_url, pool_size=4, patience=VALIDATION_PATIENCE_SECONDS)
     registry = ServiceRegistry(settings.services, site_urls={site.name: site.url for site in settings.sites})
     http = outbound.session(settings.services_ca_file)
+    # More hashes at once than cores throw each other's memory out of the caches.
+    hashing = PasswordHashing(threads=max(1, (os.cpu_count() or 1) // processes))
     return Runtime(
         settings=settings,
         database=database,
         keys=Keys([key.get_secret_value() for key in settings.secret_keys]),
         registry=registry,
-        # More hashes at once than cores throw each other's memory out of the caches.
-        hashing=PasswordHashing(threads=max(1, (os.cpu_count() or 1) // processes)),
+        hashing=hashing,
+        directories={one.name: EmbeddedDirectory(one.name, database, hashing) for one in settings.directories},
         sites=MoodleSites(settings.sites),
         validator=Validator(settings, registry, hasty, clock, http),
         http=http,

@@ -54,6 +54,15 @@ label = {{ fr = "Étudiant·e", en = "Student" }}
 [[profiles]]
 name = "vacataire"
 label = {{ fr = "Vacataire", en = "Adjunct teacher" }}
+issuer = "sel"
+directory = "sel"
+retention_months = 6
+extension_months = 6
+whom_to_see = {{ fr = "la scolarité de votre composante", en = "the office of your department" }}
+
+[[directories]]
+name = "sel"
+kind = "embedded"
 
 [[profiles]]
 name = "learner"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import text
 
-import lms_bridge.schema  # noqa: F401 (both declare their tables)
+import external_accounts.institution_schema  # noqa: F401 (all declare their tables)
+import lms_bridge.schema  # noqa: F401
 from external_accounts.database import Base, Database
 
 LOCK = 0x6C6D_7362  # any constant number: names this product's migration lock in PostgreSQL

@@ -28,6 +28,7 @@ from lms_bridge.settings.moodle_sites import RegistrationMode, Site
 from lms_bridge.settings.registration import HelpDesk, Registration
 from lms_bridge.settings.sections import (
     Charter,
+    Directory,
     File,
     Institution,
     Jobs,
@@ -100,6 +101,7 @@ class Settings(BaseSettings):
     charter: Charter | None = Field(None, description="See `[charter]`.")
     upstreams: tuple[Upstream, ...] = Field((), description="See `[[upstreams]]`.")
     profiles: tuple[Profile, ...] = Field((), description="See `[[profiles]]`.")
+    directories: tuple[Directory, ...] = Field((), description="See `[[directories]]`.")
     services_ca_file: File | None = Field(
         None, description="CA bundle to verify applications with (logout messages, proxy callbacks), if not the usual."
     )
@@ -164,6 +166,7 @@ class Settings(BaseSettings):
             ("services", [service.name for service in self.services]),
             ("sites", [site.name for site in self.sites]),
             ("profiles", [profile.name for profile in self.profiles]),
+            ("directories", [directory.name for directory in self.directories]),
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"{kind}: two entries have the same name")
@@ -177,6 +180,7 @@ class Settings(BaseSettings):
                 missing = ", ".join(sorted(unknown))
                 raise ValueError(f"services.{service.name}.profiles: there is no [[profiles]] entry called {missing}")
         self._consistent_registration()
+        self._consistent_profiles()
         if not self.upstreams and not self.local.enabled:
             raise ValueError("nobody could sign in: configure [[upstreams]], or set local.enabled = true")
         return self
@@ -196,6 +200,19 @@ class Settings(BaseSettings):
         named = {self.registration.profile, *self.registration.sponsors}
         if self.profiles and (unknown := named - {profile.name for profile in self.profiles}):
             raise ValueError(f"registration: there is no [[profiles]] entry called {', '.join(sorted(unknown))}")
+
+    def _consistent_profiles(self) -> None:
+        directories = {directory.name for directory in self.directories}
+        for profile in self.profiles:
+            if profile.directory is not None and profile.directory not in directories:
+                name = profile.directory
+                raise ValueError(f"profiles.{profile.name}.directory: there is no [[directories]] entry called {name}")
+            if profile.issuer is not None and self.upstream(profile.issuer) is None:
+                raise ValueError(
+                    f"profiles.{profile.name}.issuer: there is no [[upstreams]] entry called {profile.issuer}"
+                )
+            if profile.directory is not None and profile.issuer is None:
+                raise ValueError(f"profiles.{profile.name}.issuer: a directory's people sign in through a CAS; name it")
 
     def registration_mode(self, service: Service | None) -> RegistrationMode:
         """How people register for the Moodle behind `service`; without one, the most open way of all sites."""
@@ -221,6 +238,11 @@ class Settings(BaseSettings):
 
     def service(self, name: str) -> Service:
         return next(service for service in self.services if service.name == name)
+
+    def profile(self, name: str) -> Profile:
+        """The profile of that name; one that nobody configured has the plain policy."""
+        found = next((profile for profile in self.profiles if profile.name == name), None)
+        return found or Profile.model_construct(name=name, label={"fr": name, "en": name})
 
     def upstream(self, issuer: str) -> Upstream | None:
         return next((upstream for upstream in self.upstreams if upstream.issuer == issuer), None)

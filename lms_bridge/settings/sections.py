@@ -23,6 +23,7 @@ from sqlalchemy.exc import ArgumentError
 
 from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.password_policy import DEFAULT_MINIMUM, NIST_MINIMUM
+from external_accounts.profiles import ProfilePolicy
 from external_accounts.reminders import Periods
 from lms_bridge.settings.web_addresses import check_https, check_link
 
@@ -80,6 +81,7 @@ Folder = Annotated[Path, AfterValidator(_folder)]
 File = Annotated[Path, AfterValidator(_file)]
 MailDomain = Annotated[str, AfterValidator(_mail_domain)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
+LinkLife = Annotated[str, Field(pattern=r"^(next_day_2359|same_day_2359|hours:([6-9]|[1-9][0-9]{1,2}))$")]
 
 
 def text_in(label: Label, locale: str) -> str:
@@ -342,6 +344,52 @@ class Profile(Section):
 
     name: Name = Field(description="Internal name.")
     label: Label = Field(description="What people read.")
+    issuer: Name | None = Field(
+        None, description="The [[upstreams]] entry its people sign in through. Empty: the Extérieurs door."
+    )
+    directory: Name | None = Field(
+        None, description="The [[directories]] entry that holds its people’s passwords. Empty: none the bridge reaches."
+    )
+    first_link: LinkLife = Field(
+        "next_day_2359",
+        description="How long the first activation link can be used: `next_day_2359`, `same_day_2359` or `hours:N` "
+        "(at least 6). In the time zone of the university, and never for less than 6 hours.",
+    )
+    link_again: LinkLife = Field("same_day_2359", description="The same, for a link that the person asked for.")
+    retention_months: int | None = Field(
+        None,
+        ge=0,
+        le=120,
+        description="Months from the end of rights to the erasure of the account. Empty: it is kept until somebody "
+        "asks for its deletion.",
+    )
+    extension_months: int = Field(
+        0, ge=0, le=60, description="How many months an extension can be asked for at once. 0: none can be asked for."
+    )
+    whom_to_see: Label = Field(
+        {"fr": "l’assistance", "en": "the help desk"},
+        description="Who helps its people when the bridge has no address to write to, e.g. `le service des ressources "
+        "humaines`.",
+    )
+
+    @property
+    def policy(self) -> ProfilePolicy:
+        return ProfilePolicy(
+            self.name,
+            directory=self.directory or "",
+            issuer=self.issuer or "",
+            first_link=self.first_link,
+            link_again=self.link_again,
+            retention_months=self.retention_months,
+            extension_months=self.extension_months,
+        )
+
+
+class Directory(Section):
+    """Where the passwords of a CAS door live."""
+
+    name: Name = Field(description="Internal name. Never change it.")
+    kind: Literal["embedded"] = Field(description="`embedded`: in the bridge’s own database.")
 
 
 class Service(Section):

@@ -14,7 +14,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
-import lms_bridge.schema  # noqa: F401 (declares its tables)
+import external_accounts.institution_schema  # noqa: F401 (all declare their tables)
+import lms_bridge.schema  # noqa: F401
 from external_accounts.database import Base, Database
 from lms_bridge import migrations
 from tests.bridge_under_test import settings_values

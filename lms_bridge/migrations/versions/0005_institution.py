@@ -1,0 +1,176 @@
+"""People whose accounts come from the university: activation, mailbox, life cycle, hand-over, API."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+INT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+MOMENT = sa.DateTime(timezone=True)
+
+
+def upgrade() -> None:
+    _accounts()
+    op.create_table(
+        "activation_drafts",
+        sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
+        sa.Column("answers", sa.JSON(), nullable=False),
+        sa.Column("updated_at", MOMENT, nullable=False),
+    )
+    op.create_table(
+        "mailbox_choices",
+        sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
+        sa.Column("forward_address_id", INT, sa.ForeignKey("addresses.id"), nullable=True),
+        sa.Column("keep_copy", sa.Boolean(), nullable=False),
+        sa.Column("antispam", sa.String(20), nullable=False),
+        sa.Column("updated_at", MOMENT, nullable=False),
+    )
+    op.create_table(
+        "directory_entries",
+        _id(),
+        sa.Column("directory", sa.String(40), nullable=False),
+        sa.Column("username", sa.String(100), nullable=False),
+        sa.Column("given_name", sa.String(100), nullable=False),
+        sa.Column("family_name", sa.String(100), nullable=False),
+        sa.Column("email", sa.String(254), nullable=False),
+        sa.Column("password_hash", sa.String(255), nullable=False),
+        sa.Column("choices", sa.JSON(), nullable=False),
+        sa.UniqueConstraint("directory", "username", name="uq_directory_entries_directory_username"),
+    )
+    _handovers()
+    _extensions()
+    _assistance_requests()
+    _api()
+
+
+def _id() -> sa.Column[int]:
+    return sa.Column("id", INT, sa.Identity(always=False), primary_key=True)
+
+
+def _accounts() -> None:
+    with op.batch_alter_table("accounts") as table:
+        table.add_column(sa.Column("external_key", sa.String(100), nullable=True))
+        table.add_column(sa.Column("birth_name", sa.String(100), nullable=False, server_default=""))
+        table.add_column(sa.Column("unit", sa.String(100), nullable=False, server_default=""))
+        table.add_column(sa.Column("directory", sa.String(40), nullable=False, server_default=""))
+        table.add_column(sa.Column("sponsor_id", INT, nullable=True))
+        table.add_column(sa.Column("activation_mail_due_at", MOMENT, nullable=True))
+        table.create_unique_constraint("uq_accounts_external_key", ["external_key"])
+        table.create_foreign_key("fk_accounts_sponsor_id_accounts", "accounts", ["sponsor_id"], ["id"])
+    # The defaults were for the rows there are: what comes says it.
+    with op.batch_alter_table("accounts") as table:
+        for name, length in (("birth_name", 100), ("unit", 100), ("directory", 40)):
+            table.alter_column(name, existing_type=sa.String(length), existing_nullable=False, server_default=None)
+    for name in ("activation_mail_due_at", "rights_end_at"):
+        there = sa.text(f"{name} IS NOT NULL")
+        op.create_index(f"ix_accounts_{name}", "accounts", [name], sqlite_where=there, postgresql_where=there)
+
+
+def _handovers() -> None:
+    op.create_table(
+        "handovers",
+        _id(),
+        sa.Column("event", sa.String(40), nullable=False),
+        sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), nullable=False),
+        sa.Column("key", sa.String(40), nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("state", sa.String(10), nullable=False),
+        sa.Column("due_at", MOMENT, nullable=False),
+        sa.Column("leased_until", MOMENT, nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("delivered_at", MOMENT, nullable=True),
+        sa.Column("last_error", sa.String(500), nullable=False),
+        sa.UniqueConstraint("key", name="uq_handovers_key"),
+    )
+    op.create_index("ix_handovers_due", "handovers", ["state", "due_at"])
+    op.create_index("ix_handovers_account_id", "handovers", ["account_id"])
+
+
+def _extensions() -> None:
+    op.create_table(
+        "extensions",
+        _id(),
+        sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), nullable=False),
+        sa.Column("state", sa.String(12), nullable=False),
+        sa.Column("reason", sa.String(500), nullable=False),
+        sa.Column("sponsor_id", INT, sa.ForeignKey("accounts.id"), nullable=True),
+        sa.Column("asked_at", MOMENT, nullable=False),
+        sa.Column("asked_until", MOMENT, nullable=False),
+        sa.Column("granted_until", MOMENT, nullable=True),
+        sa.Column("decided_at", MOMENT, nullable=True),
+        sa.Column("decided_by", sa.String(120), nullable=False),
+        sa.Column("decision_reason", sa.String(500), nullable=False),
+    )
+    op.create_index("ix_extensions_state", "extensions", ["state", "asked_at"])
+    op.create_index("ix_extensions_account_id", "extensions", ["account_id"])
+    waiting = sa.text("state = 'waiting'")
+    op.create_index(
+        "uq_extensions_waiting",
+        "extensions",
+        ["account_id"],
+        unique=True,
+        sqlite_where=waiting,
+        postgresql_where=waiting,
+    )
+    op.create_table(
+        "lifecycle_notices",
+        _id(),
+        sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), nullable=False),
+        sa.Column("kind", sa.String(30), nullable=False),
+        sa.Column("about", MOMENT, nullable=False),
+        sa.Column("at", MOMENT, nullable=False),
+        sa.UniqueConstraint("account_id", "kind", "about", name="uq_lifecycle_notices_account_id_kind_about"),
+    )
+
+
+def _assistance_requests() -> None:
+    op.create_table(
+        "assistance_requests",
+        _id(),
+        sa.Column("asked_at", MOMENT, nullable=False),
+        sa.Column("state", sa.String(10), nullable=False),
+        sa.Column("subject", sa.String(30), nullable=False),
+        sa.Column("given_name", sa.String(100), nullable=False),
+        sa.Column("family_name", sa.String(100), nullable=False),
+        sa.Column("identifier", sa.String(254), nullable=False),
+        sa.Column("contact", sa.String(254), nullable=False),
+        sa.Column("profile", sa.String(40), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("locale", sa.String(10), nullable=False),
+        sa.Column("closed_at", MOMENT, nullable=True),
+        sa.Column("closed_by", sa.String(120), nullable=False),
+        sa.Column("closing_note", sa.String(500), nullable=False),
+    )
+    op.create_index("ix_assistance_requests_state", "assistance_requests", ["state", "asked_at"])
+
+
+def _api() -> None:
+    op.create_table(
+        "api_keys",
+        _id(),
+        sa.Column("name", sa.String(60), nullable=False),
+        sa.Column("prefix", sa.String(16), nullable=False),
+        sa.Column("secret_hash", sa.String(64), nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("expires_at", MOMENT, nullable=True),
+        sa.Column("revoked_at", MOMENT, nullable=True),
+        sa.Column("last_used_at", MOMENT, nullable=True),
+        sa.UniqueConstraint("name", name="uq_api_keys_name"),
+        sa.UniqueConstraint("prefix", name="uq_api_keys_prefix"),
+    )
+    op.create_table(
+        "api_answers",
+        sa.Column("key_id", INT, sa.ForeignKey("api_keys.id"), primary_key=True, autoincrement=False),
+        sa.Column("idempotency_key", sa.String(100), primary_key=True),
+        sa.Column("request_hash", sa.String(64), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False),
+        sa.Column("body", sa.JSON(), nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
+    )
+    op.create_index("ix_api_answers_created_at", "api_answers", ["created_at"])
