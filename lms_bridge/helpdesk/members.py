@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from flask import make_response, redirect, request
 from flask.typing import ResponseReturnValue
-from werkzeug.wrappers import Response
 
 from external_accounts.audit import Origin
 from external_accounts.schema import AccountId, SignInIdentity
 from lms_bridge.i18n import gettext as _
 from lms_bridge.settings import Settings
 from lms_bridge.signin.sessions import CurrentSession
-from lms_bridge.web import cookies
+from lms_bridge.web import wanted
 from lms_bridge.web.errors import error_page
 from lms_bridge.web.request import current, origin, runtime
-
-R = TypeVar("R", bound=Response)
 
 DESK = "/helpdesk"
 LONGEST_NUMBER = 18
 """Digits that surely fit into the database's integers."""
-_COOKIE = "desk"
-_OUR_PAGES = re.compile(r"/helpdesk(/[a-z]+(/[0-9]+)?)?")
 
 
 class NotSignedIn(Exception):
@@ -112,11 +105,7 @@ def row_number(text: str) -> int | None:
 
 
 def to_sign_in(_error: NotSignedIn) -> ResponseReturnValue:
-    """To the doors, and back here afterwards (see `wanted_page`)."""
-    response = make_response(redirect("/", 303))
-    if _OUR_PAGES.fullmatch(request.path):
-        cookies.put(response, runtime().settings, _COOKIE, request.path)
-    return response
+    return wanted.to_sign_in()
 
 
 def not_for_you(_error: NotAMember) -> ResponseReturnValue:
@@ -126,14 +115,3 @@ def not_for_you(_error: NotAMember) -> ResponseReturnValue:
         what=_("And for people who answer for others. Your account is neither."),
         why=_("Should it be? Write to the help desk: the address is at the bottom of this page."),
     )
-
-
-def wanted_page() -> str | None:
-    """The page of ours that somebody asked for before they signed in. One of our own paths and nothing else."""
-    path = request.cookies.get(cookies.name(runtime().settings, _COOKIE), "")
-    return path if _OUR_PAGES.fullmatch(path) else None
-
-
-def forget_wanted_page(response: R) -> R:
-    cookies.drop(response, runtime().settings, _COOKIE)
-    return response

@@ -23,7 +23,7 @@ from lms_bridge.signin.passage import Destination
 from lms_bridge.signin.sessions import CurrentSession
 from lms_bridge.signin.upstream import logout_url
 from lms_bridge.sync.mirrors import ask_for_sign_out
-from lms_bridge.web import cookies, headers
+from lms_bridge.web import cookies, headers, wanted
 from lms_bridge.web.obstacles import explain
 from lms_bridge.web.request import current, origin, runtime
 
@@ -36,9 +36,9 @@ def home() -> ResponseReturnValue:
     if person is None:
         return show_doors(Destination())
     desk = members.current_member()
-    wanted = members.wanted_page()
-    if wanted is not None:
-        return members.forget_wanted_page(redirect(wanted if desk else "/", 303))
+    page = wanted.wanted_page()
+    if page is not None:
+        return wanted.go_to("/" if page.startswith(members.DESK) and not desk else page)
     headers.form_leads_on()
     bridge = runtime()
     locale = current_locale()

@@ -21,7 +21,7 @@ from lms_bridge.settings.sections import text_in
 from lms_bridge.signin import again, local, sessions
 from lms_bridge.signin.again import Held, TooMuchTyped
 from lms_bridge.signin.sessions import CurrentSession
-from lms_bridge.web import cookies, headers
+from lms_bridge.web import cookies, headers, wanted
 from lms_bridge.web.errors import error_page
 from lms_bridge.web.request import current, origin, runtime
 
@@ -42,10 +42,10 @@ OURS = frozenset({"csrf_token", "to", "username", "password"})
 
 
 def signed_in() -> CurrentSession:
-    """The person of this request; whoever is not signed in is shown the doors."""
+    """The person of this request; whoever is not signed in is shown the doors, and comes back here."""
     person = current()
     if person is None:
-        abort(cast(Response, redirect("/", 303)))
+        abort(cast(Response, wanted.to_sign_in()))
     return person
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 
 from sqlalchemy import select, update
 
 from external_accounts import audit, engagements
 from external_accounts.schema import Account, LocalPassword
 from lms_bridge.schema import SsoSession
+from lms_bridge.web import cookies
 from tests.bridge_under_test import APP, PASSWORD, heading
 from tests.lms_bridge.mailing import in_french
 from tests.lms_bridge.selfservice.account.conftest import Home, words
@@ -184,3 +186,28 @@ def test_a_suspended_person_can_still_look_after_the_account(home: Home) -> None
         session.execute(update(Account).values(suspended_at=home.bridge.clock()))
     assert in_french("Your account is suspended") in words(home.ada.get("/account"))
     assert home.ada.get("/account/data").status_code == 200
+
+
+def test_a_mails_link_to_a_page_of_the_account_leads_there_through_the_sign_in(home: Home) -> None:
+    browser = home.bridge.browser()
+    assert browser.get("/account/addresses").url == f"{home.bridge.url}/signin/local"
+    assert browser.sign_in("ext.ada").url == f"{home.bridge.url}/account/addresses"
+    assert browser.get("/").url == f"{home.bridge.url}/"  # once
+
+
+def test_whoever_goes_to_an_application_first_finds_their_home_page_later(home: Home) -> None:
+    browser = home.bridge.browser()
+    browser.get("/account/sessions")
+    browser.sign_in("ext.ada", service=APP, follow=False)
+    kept = [cookie for cookie in browser.session.cookies if "wanted" in cookie.name]
+    assert len(kept) == 1
+    assert kept[0].expires is not None
+    assert 0 < kept[0].expires - time.time() <= 15 * 60
+
+
+def test_a_wanted_page_is_one_of_ours_and_nothing_else(home: Home) -> None:
+    for path in ("https://evil.example/", "//evil.example", "/cas/login?service=https://evil.example", "/account/../x"):
+        browser = home.bridge.browser()
+        browser.sign_in("ext.ada")
+        browser.session.cookies.set(cookies.name(home.bridge.runtime.settings, "wanted"), path, path="/")
+        assert browser.get("/", follow=False).status_code == 200
