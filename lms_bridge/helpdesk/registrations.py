@@ -49,6 +49,8 @@ def waiting() -> ResponseReturnValue:
         rows = session.scalars(
             select(Registration).where(*theirs, Registration.id > first).order_by(Registration.id).limit(PAGE + 1)
         ).all()
+        if first and not rows:  # the last ones were decided meanwhile
+            return redirect(PATH, 303)
         return render_template(
             "helpdesk/registrations.html",
             count=count,

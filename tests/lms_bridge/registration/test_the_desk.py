@@ -377,3 +377,4 @@ def test_many_requests_are_shown_page_by_page(desk: Office) -> None:
     assert "p49@" in first.text
     assert "p50@" not in first.text
     assert "p50@" in helper.get("/helpdesk/registrations?after=50").text
+    assert "p0@" in helper.get("/helpdesk/registrations?after=51").text  # the last page is empty by now: the first one
