@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 
 class DirectoryError(Exception):
-    """A directory did not do what it was asked; nothing was changed in it."""
+    """A directory did not do what it was asked; nothing was changed in it, but see `DirectoryUnavailable`."""
 
 
 class DirectoryUnavailable(DirectoryError):
-    """It does not answer, or not in time. Whether a write arrived is unknown; the same write may be tried again."""
+    """It does not answer, or not in time; the same write may be tried again."""
+
+    def __init__(self, reason: str = "", *, may_have_arrived: bool = False) -> None:
+        """`may_have_arrived`: a write was sent, and no answer came; otherwise nothing was changed."""
+        super().__init__(reason)
+        self.may_have_arrived = may_have_arrived
 
 
 class EntryMissing(DirectoryError):
@@ -27,12 +33,24 @@ class DirectoryReadOnly(DirectoryError):
     """It takes no changes at the moment, or not from us: a matter for the operator."""
 
 
-class PasswordRefused(DirectoryError):
-    """Its own password policy refuses. `words` is what it said, for the person to read; may be empty."""
+class Refusal(StrEnum):
+    """Why a password policy refuses, as far as a directory tells (draft-behera-ldap-password-policy, `error`)."""
 
-    def __init__(self, words: str = "") -> None:
-        super().__init__(words)
-        self.words = words
+    TOO_SHORT = "too short"
+    TOO_LONG = "too long"
+    TOO_SIMPLE = "too simple"
+    USED_BEFORE = "used before"
+    TOO_SOON = "too soon"
+    NOT_ALLOWED = "not allowed"
+    OTHER = ""
+
+
+class PasswordRefused(DirectoryError):
+    """Its own password policy refuses. `words` is what it said, in its own language; may be empty."""
+
+    def __init__(self, words: str = "", reason: Refusal = Refusal.OTHER) -> None:
+        super().__init__(reason or "refused")  # its own words are for the person: they may repeat what was typed
+        self.words, self.reason = words, reason
 
 
 @dataclass(frozen=True, slots=True)
