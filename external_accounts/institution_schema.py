@@ -57,6 +57,30 @@ class DirectoryEntry(Base):
     """What was handed to it beside (public listing, forwarding)."""
 
 
+class DirectoryPassword(Base):
+    """What we know of a password that a directory holds: when it was set from here, and whether somebody is about it.
+
+    `external_accounts.directory_passwords` alone writes it.
+    """
+
+    __tablename__ = "directory_passwords"
+    __table_args__ = (
+        Index(
+            "ix_directory_passwords_unfinished_at",
+            "unfinished_at",
+            sqlite_where=text("unfinished_at IS NOT NULL"),
+            postgresql_where=text("unfinished_at IS NOT NULL"),
+        ),
+    )
+
+    account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
+    set_at: Mapped[datetime | None]
+    busy_until: Mapped[datetime | None]
+    """Somebody writes to the directory now; at the latest then nobody does any more."""
+    unfinished_at: Mapped[datetime | None]
+    """When a write whose end nobody told is taken to have arrived; empty when it is known how it ended."""
+
+
 class Handover(Base):
     """News of an account for the university's other systems, written with the change it tells about (I8).
 

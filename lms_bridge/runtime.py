@@ -17,6 +17,7 @@ from external_accounts.directory import Directory
 from external_accounts.directory.embedded import EmbeddedDirectory
 from external_accounts.keys import Keys
 from external_accounts.passwords import PasswordHashing
+from external_accounts.schema import Account
 from lms_bridge.cas import outbound
 from lms_bridge.cas.services import ServiceRegistry
 from lms_bridge.cas.validation import Validator
@@ -57,6 +58,11 @@ class Runtime:
 
     wakeups: Wakeups | None
     """With a broker: tells the workers of other machines what this process commits."""
+
+    def directory_of(self, account: Account) -> Directory | None:
+        """The directory that holds the account's password, as the account or else its profile says; None: not ours."""
+        name = account.directory or self.settings.profile(account.profile).directory or ""
+        return self.directories.get(name)
 
     def close(self) -> None:
         if self.wakeups is not None:

@@ -12,11 +12,16 @@ from typing import Protocol
 
 
 class DirectoryError(Exception):
-    """A directory did not do what it was asked; nothing was changed in it."""
+    """A directory did not do what it was asked; nothing was changed in it, but see `DirectoryUnavailable`."""
 
 
 class DirectoryUnavailable(DirectoryError):
-    """It does not answer, or not in time. Whether a write arrived is unknown; the same write may be tried again."""
+    """It does not answer, or not in time; the same write may be tried again."""
+
+    def __init__(self, reason: str = "", *, may_have_arrived: bool = False) -> None:
+        """`may_have_arrived`: a write was sent, and no answer came; otherwise nothing was changed."""
+        super().__init__(reason)
+        self.may_have_arrived = may_have_arrived
 
 
 class EntryMissing(DirectoryError):

@@ -1,4 +1,5 @@
-"""Background work on people's own wishes and habits: deletions that are due, and the yearly reminder."""
+"""Background work on people's own wishes and habits: deletions that are due, the yearly reminder, passwords that
+somebody who was cut off may have set."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from external_accounts.schema import Account, AccountId, OutboxMail
 from lms_bridge.mail.notices import notices
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import Mirror, ProxyGrant, SsoSession, Ticket
+from lms_bridge.selfservice.set_password import settle_unfinished
 from lms_bridge.signin import sessions
 from lms_bridge.sync.desired import CUSTOM
 
@@ -32,6 +34,10 @@ def remind_people(runtime: Runtime) -> int:
             limit=REMINDED,
         )
     return 0
+
+
+def settle_passwords(runtime: Runtime) -> int:
+    return settle_unfinished(runtime)
 
 
 def erase_accounts(runtime: Runtime) -> int:

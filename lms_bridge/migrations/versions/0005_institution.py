@@ -42,6 +42,21 @@ def upgrade() -> None:
         sa.Column("choices", sa.JSON(), nullable=False),
         sa.UniqueConstraint("directory", "username", name="uq_directory_entries_directory_username"),
     )
+    op.create_table(
+        "directory_passwords",
+        sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
+        sa.Column("set_at", MOMENT, nullable=True),
+        sa.Column("busy_until", MOMENT, nullable=True),
+        sa.Column("unfinished_at", MOMENT, nullable=True),
+    )
+    under_way = sa.text("unfinished_at IS NOT NULL")
+    op.create_index(
+        "ix_directory_passwords_unfinished_at",
+        "directory_passwords",
+        ["unfinished_at"],
+        sqlite_where=under_way,
+        postgresql_where=under_way,
+    )
     _handovers()
     _extensions()
     _assistance_requests()
