@@ -9,10 +9,16 @@ from sqlalchemy.orm import Session
 
 from external_accounts import audit
 from external_accounts.accounts import lock_account
+from external_accounts.handovers import LISTING_CHANGED, hand_over
 from external_accounts.schema import AccountId, Engagement
 
 CHARTER = "charter"
 """Terms of use: without them there is no account to use, so they are not withdrawn but ended with the account."""
+
+LISTING = "listing"
+"""To stand in the university's public directory. Every change is handed to the systems that show it."""
+LISTING_VERSION = "1"
+"""Of the question. Whoever asks something else asks under another version."""
 
 
 class CannotBeWithdrawn(ValueError):
@@ -37,6 +43,7 @@ def withdraw(
         raise CannotBeWithdrawn
     engagement.withdrawn_at = now
     account.note_change()
+    _tell_others(session, account_id, engagement.document, now)
     audit.record(
         session,
         "engagement.withdrawn",
@@ -78,6 +85,7 @@ def accept(
     else:
         known.accepted_at, known.withdrawn_at = accepted_at or now, None
     account.note_change()
+    _tell_others(session, account_id, document, now)
     audit.record(
         session,
         "engagement.accepted",
@@ -88,3 +96,8 @@ def accept(
         document=document,
         version=version,
     )
+
+
+def _tell_others(session: Session, account_id: AccountId, document: str, now: datetime) -> None:
+    if document == LISTING:
+        hand_over(session, LISTING_CHANGED, account_id, now=now)

@@ -21,6 +21,8 @@ from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
 from lms_bridge.selfservice import charter, confirm, forgot, home, register, reset
 from lms_bridge.selfservice.account import addresses, data, deletion, identity, open_sessions, overview, password, undo
+from lms_bridge.selfservice.activation import asking, last_step
+from lms_bridge.selfservice.activation import pages as activation_steps
 from lms_bridge.settings import Settings
 from lms_bridge.signin import views as signin_views
 from lms_bridge.signin.upstream import UpstreamCas
@@ -60,6 +62,9 @@ def create_app(runtime: Runtime) -> Flask:
         register.pages,
         forgot.pages,
         reset.pages,
+        asking.pages,
+        activation_steps.pages,
+        last_step.pages,
         charter.pages,
         registrations.pages,
         invitations.pages,
