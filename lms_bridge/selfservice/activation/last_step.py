@@ -23,7 +23,7 @@ from external_accounts.schema import Account, LocalPassword, Proof
 from lms_bridge.i18n import current_locale
 from lms_bridge.selfservice import confirm, directory_words
 from lms_bridge.selfservice.activation import pages as step_pages
-from lms_bridge.selfservice.activation.pages import PATH, link_proof, over_page, step_page
+from lms_bridge.selfservice.activation.pages import PATH, link_proof, once_more, over_page
 from lms_bridge.selfservice.new_password import NewPasswordRefused, read_new_password, words_of
 from lms_bridge.selfservice.proof_pages import send
 from lms_bridge.selfservice.set_password import follow
@@ -60,10 +60,10 @@ def choose(token: str) -> ResponseReturnValue:
         else:
             end.with_password_here(password)
     except NewPasswordRefused as refused:
-        return step_page(token, proof, account, offer, answers, Step.PASSWORD, refused=refused), 422
+        return once_more(token, proof, Step.PASSWORD, refused=refused), 422
     except DirectoryError as error:
         in_words = NewPasswordRefused((directory_words.in_words(error),))
-        page = step_page(token, proof, account, offer, answers, Step.PASSWORD, refused=in_words)
+        page = once_more(token, proof, Step.PASSWORD, refused=in_words)
         return page, directory_words.status_of(error)
     except (ProofUnusable, NotOpen):
         pass  # somebody was faster, or its time was over: the link's own page says which

@@ -44,7 +44,7 @@ def begin(token: str, proof: Proof) -> ResponseReturnValue:
         if (page := over_page(session, token, proof)) is not None:
             return page
         account, offer, answers = state(session, proof)
-        return step_page(token, proof, account, offer, answers, current(answers, offer))
+        return _page(token, proof, account, offer, answers, current(answers, offer))
 
 
 @pages.get("/<token>/<step>")
@@ -56,7 +56,7 @@ def show(token: str, step: str) -> ResponseReturnValue:
         account, offer, answers = state(session, proof)
         if not may_open(here, answers, offer):
             return redirect(f"{PATH}/{token}/{current(answers, offer)}", 303)
-        return step_page(token, proof, account, offer, answers, here)
+        return _page(token, proof, account, offer, answers, here)
 
 
 @pages.post("/<token>/<step>")
@@ -66,7 +66,7 @@ def save(token: str, step: str) -> ResponseReturnValue:
     with runtime().database.begin() as session:
         if (page := over_page(session, token, proof)) is not None:
             return page
-        account, offer, answers = state(session, proof)
+        _account, offer, answers = state(session, proof)
         if not may_open(here, answers, offer):
             return redirect(f"{PATH}/{token}/{current(answers, offer)}", 303)
         given = read(here, request.form, offer)
@@ -77,7 +77,7 @@ def save(token: str, step: str) -> ResponseReturnValue:
     if "back" in request.form:
         return redirect(f"{PATH}/{token}/{path[max(0, path.index(here) - 1)]}", 303)
     if (what := wrong(here, answers, offer)) is not None:
-        return step_page(token, proof, account, offer, answers, here, error=_(WRONG[what])), 422
+        return once_more(token, proof, here, error=_(WRONG[what])), 422
     return redirect(f"{PATH}/{token}/{path[path.index(here) + 1]}", 303)
 
 
@@ -122,7 +122,15 @@ def _still_theirs(account: Account, proof: Proof) -> bool:
     return any((one.id, one.email_key) == (proof.address_id, proof.email_key) for one in account.addresses)
 
 
-def step_page(
+def once_more(
+    token: str, proof: Proof, step: Step, *, error: str | None = None, refused: NewPasswordRefused | None = None
+) -> str:
+    """The same page again, with what is wrong; what was typed is in the draft."""
+    with runtime().database.read() as session:
+        return _page(token, proof, *state(session, proof), step, error=error, refused=refused)
+
+
+def _page(
     token: str,
     proof: Proof,
     account: Account,
