@@ -42,9 +42,9 @@ def set_password(
     password: str,
     *,
     event: str,
-    claim: Callable[[Session], Account],
+    claim: Callable[[Session, datetime], Account],
     proof: Proof | None,
-    finish: Callable[[Session, Account], None],
+    finish: Callable[[Session, Account, datetime], None],
     clock: Callable[[], datetime],
     origin: audit.Origin,
 ) -> None:
@@ -52,9 +52,10 @@ def set_password(
 
     Args:
         event: what the audit trail calls it when the directory did not do it; `finish` records that it did.
-        claim: uses the proof up, and returns the account, held. What it raises goes through; nothing was changed then.
-            It holds the account before it claims a proof that is bound to it (`lock_account`, then `claim_by_link`):
-            `finish` holds the account while it ends such proofs, and in the other order the two wait for each other.
+        claim: uses the proof up at the moment it is given (that names the claim), and returns the account, held. What
+            it raises goes through; nothing was changed then. It holds the account before it claims a proof that is
+            bound to it (`lock_account`, then `claim_by_link`): `finish` holds the account while it ends such proofs,
+            and in the other order the two wait for each other.
         proof: the row that `claim` uses up, as it was looked at; None where something else shows that they may.
         finish: what a new password ends and tells, in the transaction that says that it is set. The account is held.
 
@@ -64,7 +65,7 @@ def set_password(
     """
     claimed_at = clock()
     with database.begin() as session:
-        account = claim(session)
+        account = claim(session, claimed_at)
         _begin(session, account, now=claimed_at)
         account_id, entry = account.id, entry_of(account)
     try:
@@ -85,8 +86,15 @@ def set_password(
         raise
     with database.begin() as session:
         account = lock_account(session, account_id)
-        settle(session, account, now=clock())
-        finish(session, account)
+        done_at = clock()
+        settle(session, account, now=done_at)
+        finish(session, account, done_at)
+
+
+def set_at(session: Session, account_id: AccountId) -> datetime | None:
+    """When the password was last set from here, as far as that is known."""
+    stored = session.get(DirectoryPassword, account_id, populate_existing=True)
+    return stored.set_at if stored is not None else None
 
 
 def entry_of(account: Account) -> Entry:

@@ -11,7 +11,7 @@ whose mailboxes is no longer the one the mail went to, is not offered any more (
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -23,6 +23,7 @@ from external_accounts import audit, proofs
 from external_accounts.accounts import account_by_username, lock_account
 from external_accounts.database import note_waiting
 from external_accounts.identities import IDENTIFIER_PATTERN, canonical_identifier
+from external_accounts.institution_schema import DirectoryPassword
 from external_accounts.keys import Keys
 from external_accounts.proofs import RESEND_PAUSE, ProofCancelled, ProofUsed, Subject, renew, request_proof, state_of
 from external_accounts.schema import Account, AccountId, Address, LocalPassword, Proof
@@ -30,6 +31,10 @@ from external_accounts.schema import Account, AccountId, Address, LocalPassword,
 RESET_PASSWORD = "reset password"  # noqa: S105 (the name of a purpose)
 LIFETIME = timedelta(minutes=30)
 """TOK-06."""
+
+
+HeldIn = Callable[[Account], str]
+"""The directory that holds an account's password, by name; empty: none that the bridge reaches."""
 
 
 def sought_text(kind: Literal["username", "email"], typed: str) -> str:
@@ -113,15 +118,15 @@ class Found:
     account: Account
     mailboxes: tuple[Address, ...]
     password: str
-    """Which password it has, by a fingerprint; empty when its password is not kept here."""
+    """Which password it has, by a fingerprint; empty when it cannot be set from here."""
 
 
-def look_up(session: Session, sought: str) -> list[Found]:
+def look_up(session: Session, sought: str, held_in: HeldIn) -> list[Found]:
     """The accounts that a search means and that can be written to."""
     kind, _, text = sought.partition(":")
     account = account_by_username(session, text) if kind == "username" else None
     if account is not None:
-        found = [_found(session, account, mailboxes(account))]
+        found = [_found(session, account, mailboxes(account), held_in)]
     elif "@" in text:  # a user name may hold one; and whoever types an address into that field means the address
         accounts = session.scalars(
             select(Account)
@@ -130,7 +135,7 @@ def look_up(session: Session, sought: str) -> list[Found]:
             .order_by(Account.username)
         )
         found = [
-            _found(session, account, tuple(address for address in mailboxes(account) if address.email_key == text))
+            _found(session, account, tuple(box for box in mailboxes(account) if box.email_key == text), held_in)
             for account in accounts
         ]
     else:
@@ -138,13 +143,24 @@ def look_up(session: Session, sought: str) -> list[Found]:
     return [one for one in found if one.mailboxes]
 
 
-def _found(session: Session, account: Account, boxes: tuple[Address, ...]) -> Found:
-    password = session.get(LocalPassword, account.id)
-    return Found(account, boxes, _fingerprint(password) if password else "")
+def _found(session: Session, account: Account, boxes: tuple[Address, ...], held_in: HeldIn) -> Found:
+    return Found(account, boxes, _password(session, account, held_in))
 
 
-def _fingerprint(password: LocalPassword) -> str:
-    return hashlib.sha256(password.hash.encode()).hexdigest()[:16]
+def _password(session: Session, account: Account, held_in: HeldIn) -> str:
+    """A fingerprint of the password that could be set from here: another one as soon as one was set."""
+    kept_here = session.get(LocalPassword, account.id)
+    if kept_here is not None:
+        return _fingerprint(kept_here.hash)
+    directory = held_in(account)
+    if not directory or account.activated_at is None:  # nothing is usable before the activation, whose last step it is
+        return ""
+    held = session.get(DirectoryPassword, account.id)
+    return _fingerprint(f"{directory} {held.set_at.isoformat() if held is not None and held.set_at else ''}")
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def mailboxes(account: Account) -> tuple[Address, ...]:
@@ -170,22 +186,27 @@ def remember(keys: Keys, proof: Proof, found: Sequence[Found], now: datetime) ->
     proof.details = {"accounts": state}
 
 
-def offered(session: Session, proof: Proof) -> list[Account]:
+def offered(session: Session, proof: Proof, held_in: HeldIn) -> list[Account]:
     """The accounts whose password this proof may still set."""
     found = []
     for account_id, mailed in proof.details.get("accounts", {}).items():
         account = session.get(Account, int(account_id))
-        password = session.get(LocalPassword, int(account_id))
-        if account is None or account.erased_at is not None or password is None:
+        if account is None or account.erased_at is not None:
             continue
         boxes = {address.email_key for address in mailboxes(account)}
-        if _fingerprint(password) == mailed["password"] and boxes.issuperset(mailed["mailboxes"]):
+        if _password(session, account, held_in) == mailed["password"] and boxes.issuperset(mailed["mailboxes"]):
             found.append(account)
     return sorted(found, key=lambda account: account.username)
 
 
 def claim_for(
-    session: Session, looked_at: Proof, account_id: AccountId, *, now: datetime, origin: audit.Origin
+    session: Session,
+    looked_at: Proof,
+    account_id: AccountId,
+    held_in: HeldIn,
+    *,
+    now: datetime,
+    origin: audit.Origin,
 ) -> Account:
     """Use the proof up for one of its accounts, which is held until the transaction ends.
 
@@ -196,7 +217,7 @@ def claim_for(
     proof = proofs.claim_by_link(session, looked_at.id, now=now, origin=origin)
     account = lock_account(session, account_id)
     session.expire_all()
-    stands = account in offered(session, proof)
+    stands = account in offered(session, proof, held_in)
     same_link = proof.link_hash == link_hash
     if not stands or not same_link:
         session.expunge(proof)

@@ -59,10 +59,13 @@ class Runtime:
     wakeups: Wakeups | None
     """With a broker: tells the workers of other machines what this process commits."""
 
-    def directory_of(self, account: Account) -> Directory | None:
-        """The directory that holds the account's password, as the account or else its profile says; None: not ours."""
+    def held_in(self, account: Account) -> str:
+        """The directory that holds the account's password, as the account or else its profile says; empty: not ours."""
         name = account.directory or self.settings.profile(account.profile).directory or ""
-        return self.directories.get(name)
+        return name if name in self.directories else ""
+
+    def directory_of(self, account: Account) -> Directory | None:
+        return self.directories.get(self.held_in(account))
 
     def close(self) -> None:
         if self.wakeups is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 
@@ -32,12 +33,24 @@ class DirectoryReadOnly(DirectoryError):
     """It takes no changes at the moment, or not from us: a matter for the operator."""
 
 
-class PasswordRefused(DirectoryError):
-    """Its own password policy refuses. `words` is what it said, for the person to read; may be empty."""
+class Refusal(StrEnum):
+    """Why a password policy refuses, as far as a directory tells (draft-behera-ldap-password-policy, `error`)."""
 
-    def __init__(self, words: str = "") -> None:
-        super().__init__(words)
-        self.words = words
+    TOO_SHORT = "too short"
+    TOO_LONG = "too long"
+    TOO_SIMPLE = "too simple"
+    USED_BEFORE = "used before"
+    TOO_SOON = "too soon"
+    NOT_ALLOWED = "not allowed"
+    OTHER = ""
+
+
+class PasswordRefused(DirectoryError):
+    """Its own password policy refuses. `words` is what it said, in its own language; may be empty."""
+
+    def __init__(self, words: str = "", reason: Refusal = Refusal.OTHER) -> None:
+        super().__init__(reason or "refused")  # its own words are for the person: they may repeat what was typed
+        self.words, self.reason = words, reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from external_accounts import audit
 from external_accounts.accounts import Person, create_account, suspend
 from external_accounts.addresses import parse_address, primary_address, set_primary_address
+from external_accounts.directory import Entry
 from external_accounts.identities import create_local_account
+from external_accounts.institution_schema import DirectoryEntry
 from external_accounts.proofs import CONFIRM_ADDRESS, about, claim_by_link, request_proof
 from external_accounts.schema import Account, Address, SignInIdentity
 from lms_bridge.demo.sel_directory import SelDirectory, SelUser
@@ -111,14 +118,49 @@ def fill_directory(directory: SelDirectory) -> None:
 
 
 def _sel_attributes(person: DemoAccount) -> dict[str, Any]:
+    email = person.email if person.email.endswith(f"@{DOMAIN}") else f"{person.identifier}@{DOMAIN}"
+    return _attributes(email, person.given_name, person.family_name, person.affiliation)
+
+
+def _attributes(email: str, given_name: str, family_name: str, affiliation: str) -> dict[str, Any]:
     return {
-        "mail": person.email if person.email.endswith(f"@{DOMAIN}") else f"{person.identifier}@{DOMAIN}",
-        "givenName": person.given_name,
-        "sn": person.family_name,
-        "displayName": f"{person.given_name} {person.family_name}",
-        "eduPersonAffiliation": [person.affiliation, "member"],
+        "mail": email,
+        "givenName": given_name,
+        "sn": family_name,
+        "displayName": f"{given_name} {family_name}",
+        "eduPersonAffiliation": [affiliation, "member"],
         "supannEtablissement": "{UAI}0000000X",
     }
+
+
+def described(entry: Entry) -> SelUser:
+    """What SEL releases of somebody whose entry the bridge wrote (an imported adjunct teacher)."""
+    email = f"{entry.username}@{DOMAIN}"
+    return SelUser(entry.username, "", _attributes(email, entry.given_name, entry.family_name, "affiliate"))
+
+
+def fill_embedded_directory(runtime: Runtime, former_hashes: Mapping[str, str]) -> None:
+    """Entries of those whose password the bridge sets, with the demo's password or the one of an earlier run."""
+    for person in ACCOUNTS:
+        profile = runtime.settings.profile("vacataire" if person.affiliation == "affiliate" else "")
+        directory = runtime.directories.get(profile.directory or "")
+        if directory is None:
+            continue
+        directory.save(Entry(person.identifier, person.given_name, person.family_name, person.email))
+        if person.password:
+            directory.set_password(person.identifier, person.password)
+    with runtime.database.begin() as session:
+        for entry in session.scalars(select(DirectoryEntry).where(DirectoryEntry.password_hash != "")):
+            entry.password_hash = former_hashes.get(entry.username, entry.password_hash)
+
+
+def former_hashes(database_file: Path) -> dict[str, str]:
+    """The passwords that an earlier run's database has in its directory, hashed; by user name."""
+    if not database_file.exists():
+        return {}
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database_file)) as connection:
+        return dict(connection.execute("SELECT username, password_hash FROM directory_entries"))
+    return {}
 
 
 def fill_bridge(runtime: Runtime) -> None:

@@ -20,7 +20,16 @@ from typing import Any
 
 from lms_bridge import migrations
 from lms_bridge.app import create_app
-from lms_bridge.demo.accounts import ACCOUNTS, CANARY, DOMAIN, fill_bridge, fill_directory
+from lms_bridge.demo.accounts import (
+    ACCOUNTS,
+    CANARY,
+    DOMAIN,
+    described,
+    fill_bridge,
+    fill_directory,
+    fill_embedded_directory,
+    former_hashes,
+)
 from lms_bridge.demo.mailbox import Mailbox
 from lms_bridge.demo.sel import SelDirectory, SimulatedSel
 from lms_bridge.demo.server import LoopbackServer
@@ -61,6 +70,7 @@ class Demo:
         self.token = secrets.token_hex(16)
         self._stack = ExitStack()
         self._data = data
+        self._former_hashes: dict[str, str] = {}
         self.folder = Path()
         self.sel: SimulatedSel
         self.moodle: SimulatedMoodle
@@ -105,6 +115,8 @@ class Demo:
         stack.callback(runtime.close)
         migrations.upgrade(runtime.database)
         fill_bridge(runtime)
+        fill_embedded_directory(runtime, self._former_hashes)
+        directory.put_behind(runtime.directories["sel"], described)
         app = create_app(runtime)
         runner = Runner(runtime)
         self._run(stack, runner.start, runner.stop)
@@ -124,6 +136,8 @@ class Demo:
     def _folder(self, stack: ExitStack) -> Path:
         if self._data is not None:
             self._data.mkdir(parents=True, exist_ok=True)
+            # The simulated Moodle begins anew, so the bridge does too; only passwords that people chose are kept.
+            self._former_hashes = former_hashes(self._data / "lms-bridge.db")
             for name in ("lms-bridge.db", "lms-bridge.db-wal", "lms-bridge.db-shm"):
                 (self._data / name).unlink(missing_ok=True)
             return self._data.resolve()

@@ -1,12 +1,18 @@
-"""The people the simulated university CAS knows: an LDAP directory, reduced to what a CAS asks of it."""
+"""The people the simulated university CAS knows: an LDAP directory, reduced to what a CAS asks of it.
+
+Some are kept here, with the demo's own passwords. Those whose password the bridge sets are in the directory `behind`:
+a password set there is the one that works at the form, at once.
+"""
 
 from __future__ import annotations
 
 import hmac
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+
+from external_accounts.directory import Directory, DirectoryError, Entry
 
 # An attribute name becomes an XML element name in validation answers (CAS 3.0.3, 2.5.7).
 _ELEMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -43,6 +49,15 @@ class SelDirectory:
         self._lock = threading.Lock()
         self._users: dict[str, SelUser] = {}
         self._own_password: set[str] = set()
+        self._behind: Directory | None = None
+        self._described: Callable[[Entry], SelUser] = _plainly
+
+    def put_behind(self, directory: Directory, described: Callable[[Entry], SelUser]) -> None:
+        """Whoever has an entry in `directory` has the password of that entry, also people nobody added here.
+
+        `described` says what is released of those.
+        """
+        self._behind, self._described = directory, described
 
     def add(self, user: SelUser) -> None:
         """Add a person under the canonical form of the name.
@@ -58,7 +73,14 @@ class SelDirectory:
     def get(self, username: str) -> SelUser | None:
         """The person of that name in any case, or None."""
         with self._lock:
-            return self._users.get(canonical(username))
+            known = self._users.get(canonical(username))
+        if known is not None:
+            return known
+        entry = self._entry(username)
+        return self._described(entry) if entry is not None else None
+
+    def _entry(self, username: str) -> Entry | None:
+        return self._behind.find(canonical(username)) if self._behind is not None else None
 
     def set_password(self, username: str, password: str) -> None:
         """Replace the password. Sessions that exist go on, as in a CAS whose directory changes behind it.
@@ -73,6 +95,8 @@ class SelDirectory:
     def verify(self, username: str, password: str) -> SelUser | None:
         """The person, if the password is right; None for a wrong password as for an unknown name."""
         user = self.get(username)
+        if self._behind is not None and self._entry(username) is not None:
+            return user if self._behind.verify(canonical(username), password) else None
         if user is None or not user.password:
             return None
         same = hmac.compare_digest(user.password.encode("utf-8", "replace"), password.encode("utf-8", "replace"))
@@ -86,4 +110,14 @@ class SelDirectory:
     def shows_password(self, username: str) -> bool:
         """Whether the password is still the demo's own. One that a person chose is never displayed."""
         with self._lock:
-            return canonical(username) not in self._own_password
+            user, own = self._users.get(canonical(username)), canonical(username) in self._own_password
+        if self._entry(username) is None:
+            return not own
+        try:
+            return user is not None and bool(user.password) and self.verify(username, user.password) is not None
+        except DirectoryError:
+            return False
+
+
+def _plainly(entry: Entry) -> SelUser:
+    return SelUser(entry.username, "")

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from external_accounts import outbox, proofs, recovery
 from external_accounts.addresses import InvalidAddress, parse_address
+from external_accounts.identities import LOCAL
 from external_accounts.proof_deadlines import CODE_LIFETIME
 from external_accounts.proofs import FoundProof, ProofKeys, ProofUnknown, ProofUnusable
 from external_accounts.schema import Proof
@@ -32,9 +33,14 @@ LONGEST = 254
 
 
 @pages.before_request
-def local_accounts_exist() -> None:
-    if not runtime().settings.local.enabled:
+def passwords_are_set_here() -> None:
+    if not is_offered():
         abort(404)
+
+
+def is_offered() -> bool:
+    """Whether there are passwords that could be set from here."""
+    return runtime().settings.local.enabled or bool(runtime().directories)
 
 
 @pages.get("")
@@ -61,7 +67,7 @@ def search() -> ResponseReturnValue:
 
 
 def _form(service: str | None, **typed: str) -> str:
-    back = f"/signin/local{onward_query(service)}"
+    back = f"/signin/local{onward_query(service)}" if runtime().settings.local.enabled else sign_in_url(service)
     return render_template("forgot/searches.html", action=PATH, service=service, back_url=back, **typed)
 
 
@@ -143,6 +149,9 @@ def _waiting(token: str, proof: Proof, *, error: str | None = None) -> tuple[str
     return page, 422 if error else 200
 
 
-def sign_in_url(service: str | None) -> str:
-    """The form of the Extérieurs door, also when somebody else is signed in on this browser."""
-    return f"/signin/local{onward_query(service, renew=current() is not None)}"
+def sign_in_url(service: str | None, issuer: str = LOCAL) -> str:
+    """The form of the Extérieurs door, or the CAS of that issuer, also when somebody else is signed in on this
+    browser."""
+    if issuer == LOCAL and not runtime().settings.local.enabled:
+        return f"/cas/login{onward_query(service)}"
+    return f"/signin/{issuer}{onward_query(service, renew=current() is not None)}"

@@ -1,7 +1,7 @@
 """The link of a recovery mail: the user name, and a new password typed twice.
 
 Opening it changes nothing (I11). A password that is refused uses nothing up: the proof is claimed in the transaction
-that sets one. Nobody is signed in by it (TOK-11).
+that sets one, or given back when a directory did not set it. Nobody is signed in by it (TOK-11).
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from external_accounts import proofs, recovery
+from external_accounts.directory import Directory, DirectoryError
+from external_accounts.identities import LOCAL
 from external_accounts.proofs import ProofExpired, ProofUnknown, ProofUnusable, ProofUsed, state_of
-from external_accounts.schema import Account, Proof
+from external_accounts.schema import Account, AccountId, Proof
 from lms_bridge.i18n import gettext as _
-from lms_bridge.selfservice import forgot
+from lms_bridge.selfservice import directory_words, forgot
 from lms_bridge.selfservice.new_password import NewPasswordRefused, read_new_password, words_of
 from lms_bridge.selfservice.proof_pages import deadline, onward, registered_service
-from lms_bridge.selfservice.set_password import set_password
+from lms_bridge.selfservice.set_password import set_in_directory, set_password
 from lms_bridge.signin.doors import onward_query
 from lms_bridge.web.request import origin, runtime
 
@@ -27,8 +29,8 @@ PATH = "/account/reset"
 
 
 @pages.before_request
-def local_accounts_exist() -> None:
-    if not runtime().settings.local.enabled:
+def passwords_are_set_here() -> None:
+    if not forgot.is_offered():
         abort(404)
 
 
@@ -63,25 +65,58 @@ def choose(token: str) -> ResponseReturnValue:
             error_text = _("Say for which account the new password is.")
             return _form(token, proof, accounts, username_error=error_text), 422
         account = account or accounts[0]
-        account_id, username = account.id, account.username
+        account_id, username, directory = account.id, account.username, bridge.directory_of(account)
+        issuer = _door(account)
         try:
             password = read_new_password(request.form, bridge.settings, about=words_of(account))
         except NewPasswordRefused as refused:
             return _form(token, proof, accounts, chosen=username, refused=refused), 422
-    password_hash = bridge.hashing.hash(password)
-    now = bridge.clock()
     try:
-        with bridge.database.begin() as session:
-            account = recovery.claim_for(session, proof, account_id, now=now, origin=origin())
-            set_password(session, bridge, account, password_hash, event="password.reset", now=now, origin=origin())
+        if directory is None:
+            _set_here(proof, account_id, password)
+        else:
+            _set_there(directory, proof, account_id, password)
     except ProofUnusable as error:
         return _over(token, error)
+    except DirectoryError as error:
+        in_words = NewPasswordRefused((directory_words.in_words(error),))
+        return _form(token, proof, accounts, chosen=username, refused=in_words), directory_words.status_of(error)
     return render_template(
         "reset/done.html",
         username=username,
-        sign_in_url=forgot.sign_in_url(registered_service(proof.service)),
+        sign_in_url=forgot.sign_in_url(registered_service(proof.service), issuer),
         service_label=onward(proof)["service_label"],
     )
+
+
+def _set_here(proof: Proof, account_id: AccountId, password: str) -> None:
+    bridge = runtime()
+    password_hash = bridge.hashing.hash(password)
+    now = bridge.clock()
+    with bridge.database.begin() as session:
+        account = recovery.claim_for(session, proof, account_id, bridge.held_in, now=now, origin=origin())
+        set_password(session, bridge, account, password_hash, event="password.reset", now=now, origin=origin())
+
+
+def _set_there(directory: Directory, proof: Proof, account_id: AccountId, password: str) -> None:
+    bridge = runtime()
+    set_in_directory(
+        bridge,
+        directory,
+        password,
+        claim=lambda session, now: recovery.claim_for(
+            session, proof, account_id, bridge.held_in, now=now, origin=origin()
+        ),
+        proof=proof,
+        event="password.reset",
+        origin=origin(),
+    )
+
+
+def _door(account: Account) -> str:
+    """Where a new password of the account is used."""
+    issuers = [identity.issuer for identity in account.identities]
+    return next(iter(issuers), None) or runtime().settings.profile(account.profile).issuer or LOCAL
 
 
 def _proof(session: Session, token: str) -> Proof:
@@ -103,7 +138,7 @@ def _offered(session: Session, proof: Proof) -> list[Account]:
         case "expired":
             raise ProofExpired(proof)
         case "pending":
-            if accounts := recovery.offered(session, proof):
+            if accounts := recovery.offered(session, proof, runtime().held_in):
                 return accounts
     raise proofs.ProofCancelled(proof)
 

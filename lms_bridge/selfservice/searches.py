@@ -54,7 +54,7 @@ def answer_due(runtime: Runtime, *, now: datetime) -> int:
 
 
 def _answer(session: Session, runtime: Runtime, proof: Proof, now: datetime) -> None:
-    found = recovery.look_up(session, proof.sought)
+    found = recovery.look_up(session, proof.sought, runtime.held_in)
     recovery.remember(runtime.keys, proof, found, now)
     if not found:
         _tell_unknown(session, runtime, proof, now)
@@ -79,12 +79,19 @@ def _answer(session: Session, runtime: Runtime, proof: Proof, now: datetime) -> 
         audit.record(
             session,
             "recovery.mailed",
-            outcome="local" if one.password else "elsewhere",
+            outcome=_kept(runtime, one),
             now=now,
             origin=JOB,
             account_id=one.account.id,
             proof_id=proof.id,
         )
+
+
+def _kept(runtime: Runtime, one: Found) -> str:
+    """Where the password is, for the audit trail."""
+    if not one.password:
+        return "elsewhere"
+    return "directory" if runtime.held_in(one.account) else "local"
 
 
 def _stored_form(found: Sequence[Found]) -> Address:
@@ -110,8 +117,10 @@ def _context(runtime: Runtime, found: Sequence[Found], locale: str) -> dict[str,
     }
 
 
-def _door_of(runtime: Runtime, member: Found, locale: str) -> dict[str, str]:
-    """Where an account whose password is not kept here gets it back."""
+def _door_of(runtime: Runtime, member: Found, locale: str) -> dict[str, Any]:
+    """Where an account whose password cannot be set by this mail gets one."""
+    if runtime.held_in(member.account) and member.account.activated_at is None:
+        return {"to_activate": True}
     for identity in member.account.identities:
         if door := runtime.settings.upstream(identity.issuer):
             return {"door": text_in(door.title, locale), "recovery_url": door.recovery_url}

@@ -42,11 +42,11 @@ def set_in_directory(
     directory: Directory,
     password: str,
     *,
-    claim: Callable[[Session], Account],
+    claim: Callable[[Session, datetime], Account],
     proof: Proof | None,
     event: str,
     origin: audit.Origin,
-    also: Callable[[Session, Account], None] | None = None,
+    also: Callable[[Session, Account, datetime], None] | None = None,
     keep: int | None = None,
 ) -> None:
     """Set the password of the account that `claim` returns where the directory holds it; then see `follow`.
@@ -55,10 +55,10 @@ def set_in_directory(
     open. Arguments and errors are those of `directory_passwords.set_password`.
     """
 
-    def finish(session: Session, account: Account) -> None:
-        follow(session, runtime, account, event=event, now=runtime.clock(), origin=origin, keep=keep)
+    def finish(session: Session, account: Account, now: datetime) -> None:
+        follow(session, runtime, account, event=event, now=now, origin=origin, keep=keep)
         if also is not None:
-            also(session, account)
+            also(session, account, now)
 
     directory_passwords.set_password(
         runtime.database,

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from external_accounts import audit, throttle
 from external_accounts.database import Prepared
+from external_accounts.directory import Directory, DirectoryUnavailable
 from external_accounts.identities import LOCAL, LocalCredential, canonical_identifier, find_local_credential
 from external_accounts.passwords import HashingBusy, Verdict
 from external_accounts.schema import Account, AccountId, LocalPassword
@@ -121,19 +122,64 @@ def check_password(
     Raises:
         Throttled, BadCredentials, HashingBusy: as `sign_in`.
     """
+    uses = _reserve_again(runtime, account_id, origin, now)
+    with runtime.database.read() as session:
+        stored = session.scalar(select(LocalPassword.hash).where(LocalPassword.account_id == account_id))
+    correct = _verify(runtime, stored, password, uses).correct
+    _checked_again(runtime, account_id, uses, correct=correct, origin=origin, now=now)
+    if stored is None or not correct:
+        raise BadCredentials
+    return stored
+
+
+def check_in_directory(
+    runtime: Runtime,
+    directory: Directory,
+    account_id: AccountId,
+    username: str,
+    password: str,
+    *,
+    origin: audit.Origin,
+    now: datetime,
+) -> None:
+    """The same for a password that a directory holds.
+
+    Raises:
+        Throttled, BadCredentials: as `sign_in`. DirectoryUnavailable: nothing was tried, and nothing is counted.
+    """
+    uses = _reserve_again(runtime, account_id, origin, now)
+    try:
+        correct = directory.verify(username, password)
+    except DirectoryUnavailable:
+        with runtime.database.begin() as session:
+            throttle.give_back(session, uses)
+        raise
+    _checked_again(runtime, account_id, uses, correct=correct, origin=origin, now=now)
+    if not correct:
+        raise BadCredentials
+
+
+def _reserve_again(runtime: Runtime, account_id: AccountId, origin: audit.Origin, now: datetime) -> list[throttle.Use]:
     uses = [throttle.Use(throttle.SIGN_IN_DEVICE, str(account_id)), _by_network(runtime, origin)]
     with runtime.database.begin() as session:
         throttle.reserve(session, uses, now)
-        stored = session.scalar(select(LocalPassword.hash).where(LocalPassword.account_id == account_id))
-    correct = _verify(runtime, stored, password, uses).correct
+    return uses
+
+
+def _checked_again(
+    runtime: Runtime,
+    account_id: AccountId,
+    uses: list[throttle.Use],
+    *,
+    correct: bool,
+    origin: audit.Origin,
+    now: datetime,
+) -> None:
     with runtime.database.begin() as session:
         if correct:
             throttle.give_back(session, uses)
         outcome = "ok" if correct else "refused"
         audit.record(session, "signin.again", outcome=outcome, now=now, origin=origin, account_id=account_id)
-    if stored is None or not correct:
-        raise BadCredentials
-    return stored
 
 
 def _budgets(runtime: Runtime, identifier: str, device: str, origin: audit.Origin) -> list[throttle.Use]:

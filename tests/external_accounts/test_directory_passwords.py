@@ -100,15 +100,15 @@ class Desk:
             )
 
     def set(self, proof: Proof | None, password: str) -> None:
-        def claim(session: Session) -> Account:
+        def claim(session: Session, now: datetime) -> Account:
             account = lock_account(session, self.account_id)
             if proof is not None:
-                proofs.claim_by_link(session, proof.id, now=self.now, origin=audit.SYSTEM)
+                proofs.claim_by_link(session, proof.id, now=now, origin=audit.SYSTEM)
             return account
 
-        def finish(session: Session, account: Account) -> None:
-            proofs.cancel_pending(session, account.id, self.now)
-            account.activated_at = self.now
+        def finish(session: Session, account: Account, now: datetime) -> None:
+            proofs.cancel_pending(session, account.id, now)
+            account.activated_at = now
             self.finished.append(password)
 
         directory_passwords.set_password(

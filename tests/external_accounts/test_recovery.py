@@ -13,11 +13,16 @@ from external_accounts import audit, proofs, recovery, throttle
 from external_accounts.database import Database
 from external_accounts.keys import Keys
 from external_accounts.proofs import CodeSpent, CodeWrong, ProofUnusable, ProofUsed
-from external_accounts.schema import LocalPassword, Proof
+from external_accounts.schema import Account, LocalPassword, Proof
 from tests.external_accounts.conftest import NOW
 
 MANY = 64
 AddPerson = Callable[..., int]
+
+
+def nowhere(_account: Account) -> str:
+    """No directory holds anybody's password."""
+    return ""
 
 
 def ask(database: Database, keys: Keys, sought: str = "username:ext.ada", **delta: float) -> Proof:
@@ -32,7 +37,7 @@ def mailed(database: Database, keys: Keys, sought: str = "username:ext.ada") -> 
     with database.begin() as session:
         proof = recovery.next_search(session, NOW)
         assert proof is not None
-        recovery.remember(keys, proof, recovery.look_up(session, proof.sought), NOW)
+        recovery.remember(keys, proof, recovery.look_up(session, proof.sought, nowhere), NOW)
         proof.search_due_at = None
     return proof
 
@@ -41,7 +46,7 @@ def set_password(database: Database, proof: Proof, account_id: int, number: int 
     """Claim the proof and set a password, as a reset does; whether that worked."""
     try:
         with database.begin() as session:
-            recovery.claim_for(session, proof, account_id, now=NOW, origin=audit.SYSTEM)
+            recovery.claim_for(session, proof, account_id, nowhere, now=NOW, origin=audit.SYSTEM)
             session.get_one(LocalPassword, account_id).hash = f"$argon2id$number{number}"
     except ProofUnusable:
         return False
@@ -128,9 +133,9 @@ def test_who_holds_a_former_link_cannot_use_the_keys_that_replaced_it(
     with database.begin() as session:
         proof = recovery.next_search(session, NOW + timedelta(minutes=2))
         assert proof is not None
-        recovery.remember(keys, proof, recovery.look_up(session, proof.sought), NOW)
+        recovery.remember(keys, proof, recovery.look_up(session, proof.sought, nowhere), NOW)
     with pytest.raises(ProofUsed), database.begin() as session:
-        recovery.claim_for(session, looked_at, account_id, now=NOW, origin=audit.SYSTEM)
+        recovery.claim_for(session, looked_at, account_id, nowhere, now=NOW, origin=audit.SYSTEM)
 
 
 @pytest.mark.parametrize(("minutes", "same"), [(29, True), (30, False)])
@@ -156,7 +161,7 @@ def test_what_can_be_nobody_s_is_written_down_like_everything_else(database: Dat
     assert len(sought) < 320
     ask(database, keys, sought)
     with database.begin() as session:
-        assert recovery.look_up(session, sought) == []
+        assert recovery.look_up(session, sought, nowhere) == []
 
 
 def test_one_text_for_every_spelling_of_a_name_d32() -> None:
@@ -176,7 +181,7 @@ def test_nothing_is_gone_through_row_by_row_however_many_accounts_there_are(embe
     with embedded.begin() as session:
         recovery.next_search(session, NOW)
         for sought in ("username:ext.ada", "email:ada@mail.example"):
-            recovery.look_up(session, sought)
+            recovery.look_up(session, sought, nowhere)
     event.remove(embedded.engine, "before_cursor_execute", note)
     asked = [one for one in statements if one[0].startswith(("SELECT", "UPDATE"))]
     assert len(asked) >= 7
