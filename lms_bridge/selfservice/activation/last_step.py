@@ -85,9 +85,9 @@ class _End:
             directory,
             password,
             event=EVENT,
-            claim=lambda session: self._claim(session, bridge.clock()),
+            claim=self._claim,
             proof=self._proof,
-            finish=lambda session, account: self._complete(session, account, bridge.clock()),
+            finish=self._complete,
             clock=bridge.clock,
             origin=origin(),
         )
