@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, confirmation, outbox, proofs, throttle
+from external_accounts import audit, confirmation, mailbox, outbox, proofs, throttle
 from external_accounts.accounts import lock_account
 from external_accounts.addresses import EmailAddress, mask_address, primary_address, set_primary_address
 from external_accounts.keys import Keys
@@ -308,6 +308,7 @@ def _new(account: Account, email: str, key: str, role: str, now: datetime) -> Ad
 def _drop(session: Session, account: Account, address: Address, now: datetime) -> None:
     cancel_pending(session, account.id, now, address_id=address.id)
     session.execute(update(Proof).where(Proof.address_id == address.id).values(address_id=None))
+    mailbox.drop_address(session, address, now)
     session.delete(address)
     session.flush()
     session.expire(account, ["addresses"])

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from external_accounts import audit
+from external_accounts.handovers import MAILBOX_CHANGED, hand_over
+from external_accounts.institution_schema import MailboxChoice
 from external_accounts.schema import Address, Proof
 
 
@@ -54,6 +57,7 @@ def lose_confirmation(session: Session, address: Address, *, reason: str, now: d
     """Take the confirmation away (bounce, change), saying why."""
     address.confirmed_at, address.lost_at, address.lost_reason = None, now, reason
     address.account.note_change()
+    _tell_the_mailbox(session, address, now)
     audit.record(
         session,
         "address.lost",
@@ -71,6 +75,7 @@ def _confirm(
     address.confirmed_at, address.confirmed_by = now, by
     address.lost_at, address.lost_reason = None, ""
     address.account.note_change()
+    _tell_the_mailbox(session, address, now)
     audit.record(
         session,
         "address.confirmed",
@@ -82,3 +87,12 @@ def _confirm(
         by=by,
         proof_id=proof_id,
     )
+
+
+def _tell_the_mailbox(session: Session, address: Address, now: datetime) -> None:
+    """A forwarding to that address begins or ends with this."""
+    forwards = select(MailboxChoice.account_id).where(
+        MailboxChoice.account_id == address.account_id, MailboxChoice.forward_address_id == address.id
+    )
+    if session.scalar(forwards) is not None:
+        hand_over(session, MAILBOX_CHANGED, address.account_id, now=now)

@@ -9,10 +9,16 @@ from sqlalchemy.orm import Session
 
 from external_accounts import audit
 from external_accounts.accounts import lock_account
-from external_accounts.schema import AccountId, Engagement
+from external_accounts.handovers import LISTING_CHANGED, hand_over
+from external_accounts.schema import Account, AccountId, Engagement
 
 CHARTER = "charter"
 """Terms of use: without them there is no account to use, so they are not withdrawn but ended with the account."""
+
+LISTING = "listing"
+"""To stand in the university's public directory. Every change is handed to the systems that show it."""
+LISTING_VERSION = "1"
+"""Of the question. Whoever asks something else asks under another version."""
 
 
 class CannotBeWithdrawn(ValueError):
@@ -31,19 +37,36 @@ def withdraw(
     Raises:
         CannotBeWithdrawn: see there.
     """
-    account = lock_account(session, account_id)
+    lock_account(session, account_id)
     engagement = session.get(Engagement, engagement_id)
     if engagement is None or engagement.account_id != account_id or not may_withdraw(engagement):
         raise CannotBeWithdrawn
+    _withdraw(session, engagement, now=now, origin=origin)
+
+
+def withdraw_all(
+    session: Session, account_id: AccountId, document: str, *, now: datetime, origin: audit.Origin
+) -> None:
+    """Take every consent to `document` back, whatever its version. Where none is given, nothing changes."""
+    lock_account(session, account_id)
+    given = select(Engagement).where(
+        Engagement.account_id == account_id, Engagement.document == document, Engagement.withdrawn_at.is_(None)
+    )
+    for engagement in session.scalars(given).all():
+        _withdraw(session, engagement, now=now, origin=origin)
+
+
+def _withdraw(session: Session, engagement: Engagement, *, now: datetime, origin: audit.Origin) -> None:
     engagement.withdrawn_at = now
-    account.note_change()
+    session.get_one(Account, engagement.account_id).note_change()
+    _tell_others(session, engagement.account_id, engagement.document, now)
     audit.record(
         session,
         "engagement.withdrawn",
         outcome="ok",
         now=now,
         origin=origin,
-        account_id=account_id,
+        account_id=engagement.account_id,
         document=engagement.document,
         version=engagement.version,
     )
@@ -78,6 +101,7 @@ def accept(
     else:
         known.accepted_at, known.withdrawn_at = accepted_at or now, None
     account.note_change()
+    _tell_others(session, account_id, document, now)
     audit.record(
         session,
         "engagement.accepted",
@@ -88,3 +112,8 @@ def accept(
         document=document,
         version=version,
     )
+
+
+def _tell_others(session: Session, account_id: AccountId, document: str, now: datetime) -> None:
+    if document == LISTING:
+        hand_over(session, LISTING_CHANGED, account_id, now=now)

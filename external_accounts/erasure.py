@@ -18,7 +18,7 @@ from external_accounts import audit, outbox, proofs
 from external_accounts.accounts import lock_account
 from external_accounts.address_changes import Notices
 from external_accounts.identities import LOCAL
-from external_accounts.institution_schema import DirectoryPassword
+from external_accounts.institution_schema import ActivationDraft, DirectoryPassword, MailboxChoice
 from external_accounts.proofs import KEEP_ACCOUNT, Subject
 from external_accounts.schema import (
     Account,
@@ -138,6 +138,8 @@ def erase(session: Session, account_id: AccountId, *, notices: Notices, now: dat
         .where(Proof.account_id == account_id, Proof.claimed_at.is_(None), Proof.cancelled_at.is_(None))
         .values(cancelled_at=now)
     )
+    for table in (ActivationDraft, MailboxChoice):
+        session.execute(delete(table).where(table.account_id == account_id))
     session.execute(delete(Address).where(Address.account_id == account_id))
     session.expire(account, ["addresses"])
     session.execute(

@@ -25,3 +25,9 @@ class ProfilePolicy:
     """From the end of rights to the erasure. None: never erased by itself."""
     extension_months: int = 0
     """Longest extension that can be asked for at once; 0: none."""
+    mailbox: str = "none"
+    """`box`: a university mailbox, which may be forwarded. `forward`: an address that is only forwarded. `none`."""
+    listing: bool = False
+    """Whether its people are asked if they want to stand in the public directory."""
+    antispam: bool = False
+    """Whether its people choose the level of their spam filter."""

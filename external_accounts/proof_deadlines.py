@@ -28,8 +28,16 @@ def hard_cap(created_at: datetime, lifetime: timedelta) -> datetime:
     return created_at + lifetime + min(max(lifetime, LEAST_GRACE), MOST_GRACE)
 
 
-def deadline_if_taken(created_at: datetime, lifetime: timedelta, now: datetime) -> datetime:
-    """The deadline of a proof whose first mail is taken `now`."""
+def deadline_if_taken(
+    created_at: datetime, lifetime: timedelta, now: datetime, *, calendar_end: datetime | None = None
+) -> datetime:
+    """The deadline of a proof whose first mail is taken `now`.
+
+    A `calendar_end` (23:59 of a day) stays where it is, unless the mail is taken so late that `lifetime` would not be
+    left; a day after it, it is over all the same.
+    """
+    if calendar_end is not None:
+        return max(calendar_end, min(now + lifetime, calendar_end + MOST_GRACE))
     return min(now + lifetime, hard_cap(created_at, lifetime))
 
 
@@ -47,7 +55,8 @@ def begin_life(session: Session, proof: Proof, now: datetime) -> None:
     session.refresh(proof, with_for_update=True)
     if proof.accepted_at is not None or proof.claimed_at is not None or proof.cancelled_at is not None:
         return
-    ends = deadline_if_taken(proof.created_at, timedelta(seconds=proof.lifetime_seconds), now)
+    lifetime = timedelta(seconds=proof.lifetime_seconds)
+    ends = deadline_if_taken(proof.created_at, lifetime, now, calendar_end=proof.calendar_end)
     proof.expires_at = max(proof.expires_at, ends)
     proof.code_expires_at = max(proof.code_expires_at, min(now + CODE_LIFETIME, proof.expires_at))
 
@@ -60,7 +69,8 @@ def note_accepted(session: Session, proof_id: int, now: datetime) -> None:
 def is_waiting_for_its_mail(proof: Proof, now: datetime) -> bool:
     """Whether no server has taken a mail of the proof yet, and one that takes it now would give it its whole life."""
     lifetime = timedelta(seconds=proof.lifetime_seconds)
-    return proof.accepted_at is None and now + lifetime <= hard_cap(proof.created_at, lifetime)
+    whole = deadline_if_taken(proof.created_at, lifetime, now, calendar_end=proof.calendar_end)
+    return proof.accepted_at is None and now + lifetime <= whole
 
 
 def hold_subject(session: Session, *, account_id: int | None, registration_id: int | None) -> None:

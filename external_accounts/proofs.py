@@ -117,6 +117,7 @@ def request_proof(
     service: str | None,
     locale: str,
     now: datetime,
+    calendar_end: datetime | None = None,
 ) -> tuple[Proof, bool]:
     """The pending proof of this purpose and subject: the living one, or a new one (D16: one at a time).
 
@@ -138,7 +139,15 @@ def request_proof(
             living.code_expires_at = min(now + CODE_LIFETIME, living.expires_at)
         return living, True
     return make_proof(
-        session, keys, subject, purpose=purpose, lifetime=lifetime, service=service, locale=locale, now=now
+        session,
+        keys,
+        subject,
+        purpose=purpose,
+        lifetime=lifetime,
+        service=service,
+        locale=locale,
+        now=now,
+        calendar_end=calendar_end,
     ), True
 
 
@@ -153,10 +162,11 @@ def make_proof(
     locale: str,
     now: datetime,
     details: Mapping[str, Any] | None = None,
+    calendar_end: datetime | None = None,
 ) -> Proof:
     """A new proof, whatever others there are: for what has happened and may be taken back, each time by its own link.
 
-    `details` are JSON-able and hold no secret.
+    `details` are JSON-able and hold no secret. It lasts until `calendar_end` at least: see `proof_deadlines`.
     """
     nonce = secrets.token_bytes(16)
     proof = Proof(
@@ -172,7 +182,8 @@ def make_proof(
         link_hash=_hash(_link_secret(keys, purpose, nonce, keys.current_id)),
         created_at=now,
         lifetime_seconds=int(lifetime.total_seconds()),
-        expires_at=now + lifetime,
+        calendar_end=calendar_end,
+        expires_at=max(now + lifetime, calendar_end or now),
         code_expires_at=now + min(CODE_LIFETIME, lifetime),
         code_attempts=0,
         code_round=0,

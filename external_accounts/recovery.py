@@ -55,9 +55,13 @@ def ask(
     service: str | None,
     locale: str,
     now: datetime,
+    purpose: str = RESET_PASSWORD,
 ) -> Proof:
-    """Write down that somebody seeks an account. The caller has taken the budgets; `may_mail` says that one is left."""
-    this_search = (Proof.purpose == RESET_PASSWORD, Proof.sought == sought, Proof.sought != "")
+    """Write down that somebody seeks an account. The caller has taken the budgets; `may_mail` says that one is left.
+
+    `purpose` says what for, and so who looks it up.
+    """
+    this_search = (Proof.purpose == purpose, Proof.sought == sought, Proof.sought != "")
     known = session.scalar(
         select(Proof)
         .where(*this_search, Proof.sent_at > now - LIFETIME)
@@ -79,7 +83,7 @@ def ask(
             session,
             keys,
             Subject(sought=sought),
-            purpose=RESET_PASSWORD,
+            purpose=purpose,
             lifetime=LIFETIME,
             service=service,
             locale=locale,

@@ -205,6 +205,8 @@ class Proof(Base):
     created_at: Mapped[datetime]
     lifetime_seconds: Mapped[int] = mapped_column(Integer)
     """How long the link is good, counted from the moment a mail server took the mail."""
+    calendar_end: Mapped[datetime | None]
+    """A moment of the calendar that the link is good until, whenever its mail was taken."""
     accepted_at: Mapped[datetime | None]
     """When a mail server first took it."""
     expires_at: Mapped[datetime]

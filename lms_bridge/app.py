@@ -20,7 +20,21 @@ from lms_bridge.helpdesk import invitations, registrations
 from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
 from lms_bridge.selfservice import charter, confirm, forgot, home, register, reset
-from lms_bridge.selfservice.account import addresses, data, deletion, identity, open_sessions, overview, password, undo
+from lms_bridge.selfservice.account import (
+    addresses,
+    data,
+    deletion,
+    identity,
+    listing,
+    mailbox,
+    open_sessions,
+    overview,
+    password,
+    second_factor,
+    undo,
+)
+from lms_bridge.selfservice.activation import asking, last_step
+from lms_bridge.selfservice.activation import pages as activation_steps
 from lms_bridge.settings import Settings
 from lms_bridge.signin import views as signin_views
 from lms_bridge.signin.upstream import UpstreamCas
@@ -30,6 +44,19 @@ from lms_bridge.web.theme import theme
 
 log = structlog.get_logger("lms_bridge.request")
 
+ACCOUNT_PAGES = (
+    overview,
+    identity,
+    password,
+    addresses,
+    mailbox,
+    listing,
+    second_factor,
+    undo,
+    open_sessions,
+    data,
+    deletion,
+)
 LARGEST_FORM = 64 * 1024
 STATIC_SECONDS = 7 * 24 * 3600
 
@@ -60,13 +87,16 @@ def create_app(runtime: Runtime) -> Flask:
         register.pages,
         forgot.pages,
         reset.pages,
+        asking.pages,
+        activation_steps.pages,
+        last_step.pages,
         charter.pages,
         registrations.pages,
         invitations.pages,
         health.pages,
     ):
         app.register_blueprint(pages)
-    for family in (overview, identity, password, addresses, undo, open_sessions, data, deletion):
+    for family in ACCOUNT_PAGES:
         app.register_blueprint(family.pages)
     app.wsgi_app = BackChannel(runtime.validator, app.wsgi_app)  # type: ignore[method-assign]
     if settings.throttle.trusted_proxies:

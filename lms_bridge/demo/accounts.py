@@ -20,7 +20,7 @@ from external_accounts.directory import Entry
 from external_accounts.identities import create_local_account
 from external_accounts.institution_schema import DirectoryEntry
 from external_accounts.proofs import CONFIRM_ADDRESS, about, claim_by_link, request_proof
-from external_accounts.schema import Account, SignInIdentity
+from external_accounts.schema import Account, Address, SignInIdentity
 from lms_bridge.demo.sel_directory import SelDirectory, SelUser
 from lms_bridge.runtime import Runtime
 
@@ -191,7 +191,10 @@ def fill_bridge(runtime: Runtime) -> None:
 
 
 def _announced(session: Session, person: DemoAccount, now: datetime) -> Account:
-    """An adjunct teacher as the staff office announces one: an identifier, and a private address for recovery."""
+    """An adjunct teacher as the staff office announces one: an identifier, and a private address for recovery.
+
+    Who has no password yet is sent the first activation mail.
+    """
     account = create_account(
         session,
         username=person.identifier,
@@ -204,6 +207,12 @@ def _announced(session: Session, person: DemoAccount, now: datetime) -> Account:
         SignInIdentity(issuer="sel", subject=person.identifier, attributes={}, created_at=now, refreshed_at=now)
     )
     set_primary_address(session, account, parse_address(person.email), role="recovery", now=now)
+    if not person.password:
+        university = parse_address(f"{person.identifier}@{DOMAIN}")
+        account.addresses.append(
+            Address(email=university.email, email_key=university.key, role="institutional", created_at=now)
+        )
+        account.activation_mail_due_at = now
     return account
 
 

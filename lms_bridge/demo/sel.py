@@ -98,6 +98,7 @@ class SimulatedSel:
             "/": (("GET", "HEAD"), self._home),
             "/cas": (("GET", "HEAD"), self._home),
             "/cas/": (("GET", "HEAD"), self._home),
+            "/charte": (("GET", "HEAD"), lambda _: page("sel_charter.html")),
             "/sel.css": (("GET", "HEAD"), lambda _: style_sheet("sel.css")),
             "/cas/login": (("GET", "HEAD", "POST"), self._login),
             "/cas/logout": (("GET", "POST"), self._logout),

@@ -43,13 +43,39 @@ deciders = ["helene.bernard@{DOMAIN}"]
 [help_desk]
 usernames = ["hbernard"]
 
+[charter]
+version = "2026-09"
+url = "{urls["sel"]}/charte"
+
+[mailbox.text]
+fr = "Les messages de l’université et de vos étudiant·es y arrivent."
+en = "What the university and your students write arrives there."
+
+[[mailbox.antispam_levels]]
+name = "mild"
+label = {{ fr = "Souple : peu de messages écartés", en = "Mild: few messages are held back" }}
+
+[[mailbox.antispam_levels]]
+name = "strict"
+label = {{ fr = "Strict : à relire de temps en temps", en = "Strict: look through what is held back at times" }}
+
+[mfa.text]
+fr = "Un second facteur protège votre compte SEL, même si quelqu’un devine votre mot de passe."
+en = "A second factor protects your SEL account, even when somebody guesses your password."
+
 [[profiles]]
 name = "staff"
 label = {{ fr = "Personnel", en = "Staff" }}
+mailbox = "box"
+listing = true
+antispam = true
+whom_to_see = {{ fr = "le service des ressources humaines", en = "the staff office" }}
 
 [[profiles]]
 name = "student"
 label = {{ fr = "Étudiant·e", en = "Student" }}
+mailbox = "forward"
+whom_to_see = {{ fr = "la scolarité", en = "the student office" }}
 
 [[profiles]]
 name = "vacataire"

@@ -17,6 +17,7 @@ from external_accounts.schema import Account, OutboxMail, Proof, Registration
 from lms_bridge.jobs import functions, people
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import Mirror, Ticket
+from lms_bridge.selfservice.activation import mails
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +46,7 @@ class Job:
 JOBS = (
     Job("deliver_logouts", functions.deliver_logouts, every=1, woken_by=(Ticket,)),
     Job("answer_registrations", functions.answer_registrations, every=2, woken_by=(Registration,)),
+    Job("write_activation_mails", mails.write_first_mails, every=2, woken_by=(Account,)),
     Job("answer_searches", functions.answer_searches, every=1, woken_by=(Proof,)),
     Job("deliver_mails", functions.deliver_mails, every=1, woken_by=(OutboxMail,)),
     Job("read_bounces", functions.read_bounces, every=15),

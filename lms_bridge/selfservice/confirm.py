@@ -6,6 +6,7 @@ is named by another token that opens nothing, so it can be reloaded, bookmarked,
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -13,7 +14,7 @@ from flask import Blueprint, jsonify, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from external_accounts import proofs
+from external_accounts import mailbox, proofs
 from external_accounts.accounts import lock_account
 from external_accounts.addresses import (
     InvalidAddress,
@@ -54,6 +55,8 @@ from lms_bridge.web.request import current, origin, parameter, runtime
 pages = Blueprint("confirm", __name__, url_prefix="/account/confirm")
 
 FAMILY = Family(proofs.CONFIRM_ADDRESS, path="/account/confirm", mail="confirm_address", folder="confirm")
+FORWARDING = replace(FAMILY, mail="confirm_forwarding")
+"""For an address that mail is to be forwarded to, which may be somebody else's by mistake."""
 
 
 @pages.get("")
@@ -174,7 +177,8 @@ def _claim_by_code(typed: str, now: datetime, session: Session, proof: Proof) ->
 
 def _send(session: Session, address: Address, service: str | None, locale: str, now: datetime) -> Proof:
     lifetime = timedelta(hours=runtime().settings.confirmation_hours)
-    return send(session, FAMILY, address, lifetime=lifetime, service=service, locale=locale, now=now)
+    family = FORWARDING if address.role == mailbox.FORWARDING else FAMILY
+    return send(session, family, address, lifetime=lifetime, service=service, locale=locale, now=now)
 
 
 def _page_of(session: Session, token: str, found: FoundProof, now: datetime) -> ResponseReturnValue:
@@ -194,7 +198,11 @@ def _page_of(session: Session, token: str, found: FoundProof, now: datetime) -> 
         return render_template("confirm/other_account.html", action=action, sign_out_url="/cas/logout")
     address = session.get_one(Address, proof.address_id)
     return render_template(
-        "confirm/confirm.html", email=address.email, action=action, deadline=deadline(proof.expires_at)
+        "confirm/confirm.html",
+        email=address.email,
+        action=action,
+        deadline=deadline(proof.expires_at),
+        forwarding=address.role == mailbox.FORWARDING,
     )
 
 

@@ -13,18 +13,18 @@ from flask import Blueprint, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, outbox, proofs, recovery, throttle
+from external_accounts import outbox, proofs, recovery
 from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.identities import LOCAL
 from external_accounts.proof_deadlines import CODE_LIFETIME
 from external_accounts.proofs import FoundProof, ProofKeys, ProofUnknown, ProofUnusable
 from external_accounts.schema import Proof
-from external_accounts.throttle import Throttled, Use
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
 from lms_bridge.selfservice.proof_pages import registered_service, try_code
+from lms_bridge.selfservice.seeking import seek
 from lms_bridge.signin.doors import onward_query
-from lms_bridge.web.request import current, origin, parameter, runtime
+from lms_bridge.web.request import current, parameter, runtime
 
 pages = Blueprint("forgot", __name__, url_prefix="/account/forgot")
 
@@ -72,44 +72,8 @@ def _form(service: str | None, **typed: str) -> str:
 
 
 def _ask(sought: str, service: str | None, locale: str) -> ResponseReturnValue:
-    """Take the budgets, write the search down, show the page that waits.
-
-    Raises:
-        Throttled: the network's budget is used up. That of the search itself is kept silently (D12).
-    """
-    bridge = runtime()
-    now = bridge.clock()
-    network = throttle.network_use(
-        origin().network,
-        bridge.settings.throttle.campus_prefixes,
-        ordinary=throttle.PROOF_MAIL_NETWORK,
-        campus_limit=throttle.PROOF_MAIL_CAMPUS,
-    )
-    with bridge.database.begin() as session:
-        throttle.reserve(session, [network], now)
-        may_mail = _within_budget(session, sought, now)
-        proof = recovery.ask(
-            session,
-            bridge.keys,
-            sought,
-            may_mail=may_mail,
-            service=service,
-            locale=locale,
-            now=now,
-        )
-        outcome = "noted" if may_mail else "over budget"
-        audit.record(session, "recovery.asked", outcome=outcome, now=now, origin=origin(), proof_id=proof.id)
-        handle = proofs.handle_token(bridge.keys, proof)
+    handle = seek(sought, purpose=recovery.RESET_PASSWORD, event="recovery.asked", service=service, locale=locale)
     return redirect(f"{PATH}/{handle}{onward_query(service)}", 303)
-
-
-def _within_budget(session: Session, sought: str, now: datetime) -> bool:
-    try:
-        with session.begin_nested():
-            throttle.reserve(session, [Use(throttle.PROOF_MAIL_ADDRESS, sought)], now)
-    except Throttled:
-        return False
-    return True
 
 
 @pages.errorhandler(ProofUnknown)

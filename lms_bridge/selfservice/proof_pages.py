@@ -19,7 +19,7 @@ from external_accounts.proofs import CodeSpent, CodeWrong, FoundProof, ProofUnkn
 from external_accounts.schema import Address, Proof
 from external_accounts.throttle import Throttled, Use
 from lms_bridge.cas.services import ServiceRefused
-from lms_bridge.i18n import current_locale, format_deadline, ngettext
+from lms_bridge.i18n import N_, current_locale, format_deadline, ngettext
 from lms_bridge.i18n import gettext as _
 from lms_bridge.settings.sections import Service, text_in
 from lms_bridge.signin.doors import onward_query
@@ -27,8 +27,9 @@ from lms_bridge.web.request import current, origin, runtime
 
 T = TypeVar("T")
 
-ADDRESSES = "/account/addresses"
-"""The page whose proofs lead back to it."""
+ADDRESSES, FORWARDING = "/account/addresses", "/account/forwarding"
+BACK = {ADDRESSES: N_("Back to my addresses"), FORWARDING: N_("Back to the forwarding")}
+"""Pages whose proofs lead back to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +197,8 @@ def expired(family: Family, token: str) -> str:
 
 def onward(proof: Proof | None) -> dict[str, str | None]:
     """Where to go on to: the service asked for first, if it is still registered, or the page that asked."""
-    if proof is not None and proof.details.get("back") == ADDRESSES:
-        return {"continue_url": ADDRESSES, "continue_label": _("Back to my addresses"), "service_label": None}
+    if proof is not None and (back := proof.details.get("back")) in BACK:
+        return {"continue_url": back, "continue_label": _(BACK[back]), "service_label": None}
     url = registered_service(proof.service) if proof else None
     service: Service | None = runtime().registry.find(url) if url else None
     label = text_in(service.label, current_locale()) if service else None

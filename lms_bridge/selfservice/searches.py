@@ -13,11 +13,12 @@ from typing import Any
 import structlog
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, outbox, recovery, throttle
+from external_accounts import activation, audit, outbox, recovery, throttle
 from external_accounts.accounts import Person
 from external_accounts.recovery import Found
 from external_accounts.schema import Address, Proof
 from lms_bridge.runtime import Runtime
+from lms_bridge.selfservice.activation import mails
 from lms_bridge.settings.sections import text_in
 
 log = structlog.get_logger(__name__)
@@ -25,6 +26,10 @@ log = structlog.get_logger(__name__)
 BATCH = 20
 TRY_AGAIN = timedelta(minutes=1)
 JOB = audit.Origin(actor="job:answer_searches")
+
+
+ANSWERS = {activation.REQUEST: mails.answer}
+"""Who answers a search that is for something else than a password."""
 
 
 def answer_due(runtime: Runtime, *, now: datetime) -> int:
@@ -37,7 +42,7 @@ def answer_due(runtime: Runtime, *, now: datetime) -> int:
                 if proof is None:
                     return done
                 proof_id = proof.id
-                _answer(session, runtime, proof, now)
+                ANSWERS.get(proof.purpose, _answer)(session, runtime, proof, now)
                 proof.search_due_at = None
         except Exception:  # one search that cannot be answered must not hold up the others
             if proof_id is None:

@@ -24,6 +24,7 @@ from pydantic_settings import SettingsError as UnreadableSource
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from lms_bridge.settings.mailbox import Mailbox, SecondFactor
 from lms_bridge.settings.moodle_sites import RegistrationMode, Site
 from lms_bridge.settings.registration import HelpDesk, Registration
 from lms_bridge.settings.sections import (
@@ -99,6 +100,8 @@ class Settings(BaseSettings):
     help_desk: HelpDesk = Field(HelpDesk(), description="See `[help_desk]`.")
     recovery: Recovery = Field(Recovery(), description="See `[recovery]`.")
     charter: Charter | None = Field(None, description="See `[charter]`.")
+    mailbox: Mailbox = Field(Mailbox(), description="See `[mailbox]`.")
+    mfa: SecondFactor | None = Field(None, description="See `[mfa]`.")
     upstreams: tuple[Upstream, ...] = Field((), description="See `[[upstreams]]`.")
     profiles: tuple[Profile, ...] = Field((), description="See `[[profiles]]`.")
     directories: tuple[Directory, ...] = Field((), description="See `[[directories]]`.")

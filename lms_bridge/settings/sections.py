@@ -366,6 +366,17 @@ class Profile(Section):
     extension_months: int = Field(
         0, ge=0, le=60, description="How many months an extension can be asked for at once. 0: none can be asked for."
     )
+    mailbox: Literal["box", "forward", "none"] | None = Field(
+        None,
+        description="`box`: its people have a university mailbox and may forward it. `forward`: only an address, whose "
+        "mail is forwarded to an address of theirs. `none`: neither. Empty: `box` where `issuer` is set, else `none`.",
+    )
+    listing: bool | None = Field(
+        None,
+        description="Whether its people are asked if they want to stand in the public directory. Empty: where `issuer` "
+        "is set.",
+    )
+    antispam: bool = Field(False, description="Whether its people choose the level of their spam filter.")
     whom_to_see: Label = Field(
         {"fr": "l’assistance", "en": "the help desk"},
         description="Who helps its people when the bridge has no address to write to, e.g. `le service des ressources "
@@ -382,6 +393,9 @@ class Profile(Section):
             link_again=self.link_again,
             retention_months=self.retention_months,
             extension_months=self.extension_months,
+            mailbox=self.mailbox or ("box" if self.issuer else "none"),
+            listing=bool(self.issuer) if self.listing is None else self.listing,
+            antispam=self.antispam,
         )
 
 

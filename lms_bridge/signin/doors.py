@@ -68,6 +68,11 @@ def register_url(settings: Settings, service: Service | None, service_url: str |
     return f"/account/register{onward_query(service_url)}"
 
 
+def activation_url(settings: Settings, service_url: str | None) -> str | None:
+    """Where people whose account the university announced get their link, where there are such people."""
+    return f"/account/activate{onward_query(service_url)}" if settings.profiles else None
+
+
 def onward_query(service_url: str | None, *, renew: bool = False, post: bool = False) -> str:
     """The query that carries where the person wants to go from page to page (`?service=…`), or nothing."""
     wanted = {

@@ -51,7 +51,7 @@ _WORDS: Mapping[Obstacle, tuple[str, str]] = {
     ),
     Obstacle.NOT_ACTIVATED: (
         N_("Your account is not activated yet"),
-        N_("The message that announced your account contains the link to activate it."),
+        N_("The message that announced your account contains the link to activate it. It is too old, or lost?"),
     ),
     Obstacle.NO_ADDRESS: (
         N_("We do not know your e-mail address"),
@@ -98,6 +98,8 @@ def explain(
             action = Action(_("Receive the link"), "/account/confirm", "post", fields)
         case Obstacle.NO_ADDRESS:
             action = Action(_("Give my address"), f"/account/confirm{onward}")
+        case Obstacle.NOT_ACTIVATED:
+            action = Action(_("Receive the link"), f"/account/activate{onward}")
         case Obstacle.CHARTER_NOT_ACCEPTED:
             action = Action(_("Read the charter"), f"/account/charter{onward}")
         case Obstacle.SUSPENDED if facts.suspended_until is not None:

@@ -41,7 +41,7 @@ class Mailbox:
 
 def link_in(mail: Mail) -> str:
     """The link of a proof's mail, whole."""
-    found = re.search(r"https?://\S+/account/(?:confirm|reset)/\S+", mail.text)
+    found = re.search(r"https?://\S+/account/(?:confirm|reset|activate)/\S+", mail.text)
     assert found, mail.text
     return found.group(0)
 

@@ -84,6 +84,7 @@ def _accounts() -> None:
     for name in ("activation_mail_due_at", "rights_end_at"):
         there = sa.text(f"{name} IS NOT NULL")
         op.create_index(f"ix_accounts_{name}", "accounts", [name], sqlite_where=there, postgresql_where=there)
+    op.add_column("proofs", sa.Column("calendar_end", MOMENT, nullable=True))
 
 
 def _handovers() -> None:

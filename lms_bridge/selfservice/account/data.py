@@ -12,6 +12,7 @@ from external_accounts import audit, engagements
 from external_accounts.engagements import CannotBeWithdrawn, may_withdraw
 from external_accounts.schema import Engagement
 from lms_bridge.i18n import current_locale
+from lms_bridge.i18n import gettext as _
 from lms_bridge.selfservice.account.export import everything_about
 from lms_bridge.selfservice.account.identity import ask_first, signed_in
 from lms_bridge.selfservice.proof_pages import deadline
@@ -79,7 +80,7 @@ def _title(document: str) -> str:
     charter = runtime().settings.charter
     if document == engagements.CHARTER and charter is not None:
         return text_in(charter.title, current_locale())
-    return document
+    return _("Public directory") if document == engagements.LISTING else document
 
 
 @pages.post("/consents/<int:engagement_id>/withdraw")

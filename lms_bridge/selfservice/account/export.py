@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from external_accounts.database import Base
+from external_accounts.institution_schema import ActivationDraft, MailboxChoice
 from external_accounts.schema import (
     Account,
     AccountId,
@@ -44,6 +45,8 @@ def everything_about(session: Session, account_id: AccountId, *, now: datetime) 
         "password_set_at": password.set_at.isoformat() if password else None,
         "identities": rows(SignInIdentity, SignInIdentity.id),
         "addresses": rows(Address, Address.id),
+        "mailbox": rows(MailboxChoice, MailboxChoice.account_id),
+        "activation": rows(ActivationDraft, ActivationDraft.account_id),
         "engagements": rows(Engagement, Engagement.id),
         "registrations": rows(Registration, Registration.id),
         "sessions": rows(SsoSession, SsoSession.id),

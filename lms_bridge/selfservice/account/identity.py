@@ -32,6 +32,7 @@ SENSITIVE = {
     "addresses.make_primary": N_("Make an address the main one"),
     "addresses.make_recovery": N_("Make an address the recovery address"),
     "addresses.remove": N_("Remove an address"),
+    "mailbox.change_forwarding": N_("Change where my mail is forwarded"),
     "data.download": N_("Download my data"),
     "deletion.ask": N_("Ask for the deletion of my account"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, redirect, render_template
@@ -12,9 +13,11 @@ from sqlalchemy.orm import Session
 from external_accounts import reminders
 from external_accounts.addresses import mask_address
 from external_accounts.identities import LOCAL
+from external_accounts.mailbox import is_listed
 from external_accounts.schema import Account, Engagement, LocalPassword
 from lms_bridge.i18n import current_locale
 from lms_bridge.runtime import Runtime
+from lms_bridge.selfservice.account import mailbox
 from lms_bridge.selfservice.account.addresses import of_account
 from lms_bridge.selfservice.account.identity import signed_in
 from lms_bridge.selfservice.account.open_sessions import open_sessions
@@ -46,6 +49,7 @@ def overview() -> ResponseReturnValue:
             "username": facts.username,
             "profile_label": profile_label(bridge, facts.profile, locale),
         },
+        rights_end=_rights_end(account, bridge.clock()),
         entries=[service_entry(bridge, person, service, locale) for service in bridge.registry],
         cards=cards,
         reminder=reminder,
@@ -55,9 +59,16 @@ def overview() -> ResponseReturnValue:
     )
 
 
+def _rights_end(account: Account, now: datetime) -> dict[str, Any] | None:
+    """Until when applications are open, or since when they are closed while this page still serves."""
+    ends = account.rights_end_at
+    return {"on": deadline(ends), "over": ends <= now} if ends is not None else None
+
+
 def _cards(session: Session, bridge: Runtime, person: CurrentSession) -> dict[str, Any]:
     """The state that each card shows."""
-    account_id = person.facts.account_id
+    account_id, settings = person.facts.account_id, bridge.settings
+    policy = settings.profile(person.facts.profile).policy
     addresses = of_account(session, account_id)
     return {
         "addresses": [
@@ -70,6 +81,9 @@ def _cards(session: Session, bridge: Runtime, person: CurrentSession) -> dict[st
         ],
         "recovery": any(one.role == "recovery" and one.confirmed_at is not None for one in addresses),
         "password": password_state(session, bridge, person),
+        "mailbox": mailbox.state_of(session, account_id) if policy.mailbox != "none" else None,
+        "listed": is_listed(session, account_id) if policy.listing else None,
+        "mfa": settings.mfa is not None and settings.upstream(person.issuer) is not None,
         "sessions": len(open_sessions(session, bridge, account_id)),
         "consents": session.scalar(
             select(func.count()).where(Engagement.account_id == account_id, Engagement.withdrawn_at.is_(None))
