@@ -16,11 +16,21 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from lms_bridge import i18n
 from lms_bridge.cas import views as cas_views
 from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
-from lms_bridge.helpdesk import invitations, registrations
+from lms_bridge.helpdesk import extension_link, extensions, invitations, registrations
 from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
 from lms_bridge.selfservice import charter, confirm, forgot, home, register, reset
-from lms_bridge.selfservice.account import addresses, data, deletion, identity, open_sessions, overview, password, undo
+from lms_bridge.selfservice.account import (
+    addresses,
+    data,
+    deletion,
+    extension,
+    identity,
+    open_sessions,
+    overview,
+    password,
+    undo,
+)
 from lms_bridge.settings import Settings
 from lms_bridge.signin import views as signin_views
 from lms_bridge.signin.upstream import UpstreamCas
@@ -63,10 +73,12 @@ def create_app(runtime: Runtime) -> Flask:
         charter.pages,
         registrations.pages,
         invitations.pages,
+        extensions.pages,
+        extension_link.pages,
         health.pages,
     ):
         app.register_blueprint(pages)
-    for family in (overview, identity, password, addresses, undo, open_sessions, data, deletion):
+    for family in (overview, identity, password, addresses, undo, open_sessions, extension, data, deletion):
         app.register_blueprint(family.pages)
     app.wsgi_app = BackChannel(runtime.validator, app.wsgi_app)  # type: ignore[method-assign]
     if settings.throttle.trusted_proxies:

@@ -44,6 +44,11 @@ def upgrade() -> None:
         sa.Column("choices", sa.JSON(), nullable=False),
         sa.UniqueConstraint("directory", "username", name="uq_directory_entries_directory_username"),
     )
+    op.create_table(
+        "nightly_work",
+        sa.Column("job", sa.String(40), primary_key=True),
+        sa.Column("day", sa.String(10), nullable=False),
+    )
     _handovers()
     _extensions()
     _assistance_requests()

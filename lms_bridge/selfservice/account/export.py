@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from external_accounts.database import Base
+from external_accounts.institution_schema import Extension, LifecycleNotice
 from external_accounts.schema import (
     Account,
     AccountId,
@@ -46,6 +47,8 @@ def everything_about(session: Session, account_id: AccountId, *, now: datetime) 
         "addresses": rows(Address, Address.id),
         "engagements": rows(Engagement, Engagement.id),
         "registrations": rows(Registration, Registration.id),
+        "extensions": rows(Extension, Extension.id),
+        "warnings": rows(LifecycleNotice, LifecycleNotice.id),
         "sessions": rows(SsoSession, SsoSession.id),
         "applications_entered": [
             {"service": name, "at": issued_at.isoformat()}

@@ -49,6 +49,8 @@ def overview() -> ResponseReturnValue:
         entries=[service_entry(bridge, person, service, locale) for service in bridge.registry],
         cards=cards,
         reminder=reminder,
+        rights_end=deadline(account.rights_end_at) if account.rights_end_at else None,
+        ended=account.rights_end_at is not None and account.rights_end_at <= bridge.clock(),
         erasure_deadline=deadline(account.erasure_due_at) if account.erasure_due_at else None,
         checked=parameter("done") == "checked",
         kept=parameter("done") == "kept",
