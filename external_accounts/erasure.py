@@ -1,4 +1,4 @@
-"""Ending an account at its owner's wish: asked for, taken back within a week, or carried out.
+"""Ending an account: at its owner's wish (asked for, taken back within a week, or carried out), or after its retention.
 
 Carried out, the row stays as a tombstone: its id, its key and its user name, which nobody gets again, so that the audit
 trail can still be read and another system's user is never taken for somebody else's. Everything that says who the
@@ -17,8 +17,16 @@ from sqlalchemy.orm import Session
 from external_accounts import audit, outbox, proofs
 from external_accounts.accounts import lock_account
 from external_accounts.address_changes import Notices
+from external_accounts.handovers import ERASED, hand_over
 from external_accounts.identities import LOCAL
-from external_accounts.institution_schema import ActivationDraft, DirectoryPassword, MailboxChoice
+from external_accounts.institution_schema import (
+    ActivationDraft,
+    DirectoryEntry,
+    DirectoryPassword,
+    Extension,
+    LifecycleNotice,
+    MailboxChoice,
+)
 from external_accounts.proofs import KEEP_ACCOUNT, Subject
 from external_accounts.schema import (
     Account,
@@ -122,11 +130,29 @@ def erase(session: Session, account_id: AccountId, *, notices: Notices, now: dat
         return False
     if _may_still_be_kept(session, account_id, now):
         return False
+    _carry_out(session, account, "erasure_done", notices, now, origin)
+    return True
+
+
+def erase_after_retention(
+    session: Session, account: Account, *, notices: Notices, now: datetime, origin: audit.Origin
+) -> None:
+    """Erase an account of which the rule has decided so; the caller holds it. What is left is forgotten as always."""
+    account.erasure_due_at = now
+    _carry_out(session, account, "retention_over", notices, now, origin)
+
+
+def _carry_out(
+    session: Session, account: Account, last_mail: str, notices: Notices, now: datetime, origin: audit.Origin
+) -> None:
+    account_id = account.id
     session.execute(delete(LocalPassword).where(LocalPassword.account_id == account_id))
     session.execute(delete(DirectoryPassword).where(DirectoryPassword.account_id == account_id))
     told = [(address.email, account.language or notices.locale) for address in _confirmed(account)]
     account.erased_at = now
     account.given_name = account.family_name = account.language = account.suspension_reason = ""
+    account.birth_name = account.unit = ""
+    account.external_key = account.activation_mail_due_at = None
     account.last_sign_in_at = account.checked_at = account.reminded_at = None
     account.note_change()
     session.execute(update(SignInIdentity).where(SignInIdentity.account_id == account_id).values(attributes={}))
@@ -138,8 +164,7 @@ def erase(session: Session, account_id: AccountId, *, notices: Notices, now: dat
         .where(Proof.account_id == account_id, Proof.claimed_at.is_(None), Proof.cancelled_at.is_(None))
         .values(cancelled_at=now)
     )
-    for table in (ActivationDraft, MailboxChoice):
-        session.execute(delete(table).where(table.account_id == account_id))
+    _drop_institutional(session, account, now)
     session.execute(delete(Address).where(Address.account_id == account_id))
     session.expire(account, ["addresses"])
     session.execute(
@@ -153,8 +178,25 @@ def erase(session: Session, account_id: AccountId, *, notices: Notices, now: dat
     audit.record(session, "account.erased", outcome="ok", now=now, origin=origin, account_id=account_id)
     for email, locale in told:
         # Without the account: what this last mail needs must not keep anything of it.
-        outbox.enqueue(session, "erasure_done", email, locale=locale, now=now, mail_domain=notices.mail_domain)
-    return True
+        outbox.enqueue(session, last_mail, email, locale=locale, now=now, mail_domain=notices.mail_domain)
+
+
+def _drop_institutional(session: Session, account: Account, now: datetime) -> None:
+    """What the university knew of the person here. Its other systems are told by a hand-over."""
+    for table in (ActivationDraft, MailboxChoice, LifecycleNotice):
+        session.execute(delete(table).where(table.account_id == account.id))
+    session.execute(
+        delete(DirectoryEntry).where(
+            DirectoryEntry.directory == account.directory, DirectoryEntry.username == account.username
+        )
+    )
+    session.execute(
+        update(Extension)
+        .where(Extension.account_id == account.id, Extension.state == "waiting")
+        .values(state="over", decided_at=now)
+    )
+    session.execute(update(Extension).where(Extension.account_id == account.id).values(reason="", decision_reason=""))
+    hand_over(session, ERASED, account.id, now=now)
 
 
 def _may_still_be_kept(session: Session, account_id: AccountId, now: datetime) -> bool:

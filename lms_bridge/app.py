@@ -16,7 +16,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from lms_bridge import i18n
 from lms_bridge.cas import views as cas_views
 from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
-from lms_bridge.helpdesk import invitations, registrations
+from lms_bridge.helpdesk import extension_link, extensions, invitations, registrations
 from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
 from lms_bridge.selfservice import charter, confirm, forgot, home, register, reset
@@ -24,6 +24,7 @@ from lms_bridge.selfservice.account import (
     addresses,
     data,
     deletion,
+    extension,
     identity,
     listing,
     mailbox,
@@ -54,6 +55,7 @@ ACCOUNT_PAGES = (
     second_factor,
     undo,
     open_sessions,
+    extension,
     data,
     deletion,
 )
@@ -93,6 +95,8 @@ def create_app(runtime: Runtime) -> Flask:
         charter.pages,
         registrations.pages,
         invitations.pages,
+        extensions.pages,
+        extension_link.pages,
         health.pages,
     ):
         app.register_blueprint(pages)

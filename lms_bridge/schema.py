@@ -205,3 +205,13 @@ class JournalEntry(Base):
     """Moodle's code of a refusal."""
     at: Mapped[datetime]
     settled_at: Mapped[datetime | None]
+
+
+class NightlyWork(Base):
+    """The night of which a nightly job was begun last: one process begins it."""
+
+    __tablename__ = "nightly_work"
+
+    job: Mapped[str] = mapped_column(String(40), primary_key=True)
+    day: Mapped[str] = mapped_column(String(10))
+    """The university's calendar day, like `2026-11-25`."""

@@ -17,6 +17,7 @@ COMMANDS = (
     "demo",
     "doctor",
     "invitations",
+    "lifecycle",
     "mail",
     "registrations",
     "serve",

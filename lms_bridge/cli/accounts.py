@@ -16,6 +16,9 @@ from external_accounts import audit
 from external_accounts.accounts import Person, UsernameRefused, UsernameTaken, account_by_username, readmit, suspend
 from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.identities import create_local_account
+from external_accounts.invitation_files import read_date
+from external_accounts.local_calendar import end_of_day
+from external_accounts.rights import move_end
 from external_accounts.schema import Account
 from lms_bridge.cli import settings as cli_settings
 from lms_bridge.i18n import use_locale
@@ -92,6 +95,28 @@ def readmit_account(context: click.Context, username: str) -> None:
             _fail(f"`{username}` is not suspended.")
         readmit(session, account, now=now, origin=_operator())
     click.echo(f"Readmitted {username}.")
+
+
+@accounts.command("extend")
+@click.argument("username")
+@click.option("--until", help="Last day, like 2027-06-30.")
+@click.option("--without-end", is_flag=True, help="The rights do not end by themselves.")
+@click.pass_context
+def extend(context: click.Context, username: str, until: str | None, without_end: bool) -> None:
+    """Move the end of an account's rights. Within its retention a closed account comes back as it was."""
+    if bool(until) == without_end:
+        _fail("Say --until DAY, or --without-end.")
+    settings = cli_settings.read(context)
+    try:
+        day = read_date(until or "")
+    except ValueError:
+        _fail(f"`{until}` is no date: write it like 2027-06-30.")
+    with _account(context, username) as (session, account, now):
+        end = end_of_day(day, settings.zone) if day else None
+        if end is not None and end <= now:
+            _fail(f"{day} is over.")
+        move_end(session, account.id, end, now=now, origin=_operator())
+    click.echo(f"The rights of {username} end with {day}." if day else f"The rights of {username} do not end.")
 
 
 @accounts.command("look-again")

@@ -9,11 +9,12 @@ import click
 from sqlalchemy import select
 
 from external_accounts.accounts import Person
+from external_accounts.local_calendar import end_of_day
 from external_accounts.registration_outcome import AlreadyDecided, decide
 from external_accounts.registration_steps import ASKED, WAITING
 from external_accounts.schema import Account, Registration
 from lms_bridge.cli.operator import fail, last_day, operator, running
-from lms_bridge.registration_terms import end_of_day, terms
+from lms_bridge.registration_terms import terms
 from lms_bridge.runtime import Runtime
 
 

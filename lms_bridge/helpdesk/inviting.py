@@ -15,11 +15,12 @@ from external_accounts.accounts import Person
 from external_accounts.addresses import EmailAddress
 from external_accounts.invitation_files import Rejected, Row, Sheet
 from external_accounts.invitations import AddressOfMember, AlreadyUnderWay, Invitation
+from external_accounts.local_calendar import end_of_day
 from external_accounts.registration_outcome import AddressHasAccount
 from external_accounts.registration_steps import find_sponsor
 from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
-from lms_bridge.registration_terms import end_of_day, terms, usual_last_day
+from lms_bridge.registration_terms import terms, usual_last_day
 from lms_bridge.runtime import Runtime
 from lms_bridge.settings import Settings
 

@@ -1,19 +1,25 @@
-"""Background work on people's own wishes and habits: deletions that are due, the yearly reminder, passwords that
-somebody who was cut off may have set."""
+"""Background work on people: deletions they asked for, the yearly reminder, the run of the life cycle, and passwords
+that somebody who was cut off may have set."""
 
 from __future__ import annotations
 
-from sqlalchemy import delete, exists, select
+import structlog
+from sqlalchemy import delete, exists, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from external_accounts import audit, erasure, reminders
 from external_accounts.schema import Account, AccountId, OutboxMail
+from lms_bridge.lifecycle import runs
 from lms_bridge.mail.notices import notices
 from lms_bridge.runtime import Runtime
-from lms_bridge.schema import Mirror, ProxyGrant, SsoSession, Ticket
+from lms_bridge.schema import Mirror, NightlyWork, ProxyGrant, SsoSession, Ticket
 from lms_bridge.selfservice.set_password import settle_unfinished
 from lms_bridge.signin import sessions
 from lms_bridge.sync.desired import CUSTOM
+
+log = structlog.get_logger(__name__)
 
 BATCH = 50
 REMINDED = 200
@@ -55,6 +61,43 @@ def erase_accounts(runtime: Runtime) -> int:
         with runtime.database.begin() as session:
             done += _forget(session, account_id)
     return done
+
+
+def run_lifecycle(runtime: Runtime) -> int:
+    """The life cycle's run of this night, where settings name an hour; one process makes it."""
+    nightly = runtime.settings.lifecycle.nightly
+    local = runtime.clock().astimezone(runtime.settings.zone)
+    if nightly is None or local.time() < nightly or not _begin_night(runtime, "lifecycle", f"{local:%Y-%m-%d}"):
+        return 0
+    report = runs.run(runtime, actor="job:lifecycle")
+    if report.outcome in ("stopped", "partial"):
+        log.error(
+            "lifecycle.nightly",
+            outcome=report.outcome,
+            reasons=[stop.text for stop in report.stops],
+            answer="lms-bridge lifecycle plan, then apply",
+        )
+    return 0
+
+
+def _begin_night(runtime: Runtime, job: str, day: str) -> bool:
+    """Claim tonight's run: true for one caller only. The first night after it was switched on is tomorrow's."""
+    with runtime.database.read() as session:
+        begun = session.scalar(select(NightlyWork.day).where(NightlyWork.job == job))
+    if begun is not None and begun >= day:
+        return False
+    with runtime.database.begin() as session:
+        if begun is None:
+            insert = sqlite_insert if runtime.database.is_sqlite else postgresql_insert
+            session.execute(insert(NightlyWork).values(job=job, day=day).on_conflict_do_nothing())
+            return False
+        claimed = session.execute(
+            update(NightlyWork)
+            .where(NightlyWork.job == job, NightlyWork.day < day)
+            .values(day=day)
+            .returning(NightlyWork.job)
+        ).all()
+    return bool(claimed)
 
 
 def _forget(session: Session, account_id: AccountId) -> bool:

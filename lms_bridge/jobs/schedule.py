@@ -58,6 +58,7 @@ JOBS = (
     Job("end_overdue_sessions", functions.end_overdue_sessions, every=30),
     Job("erase_accounts", people.erase_accounts, every=60),
     Job("settle_passwords", people.settle_passwords, every=60),
+    Job("run_lifecycle", people.run_lifecycle, every=60),
     Job("remind_people", people.remind_people, every=3600),
     Job("purge", functions.purge, every=600),
 )

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from external_accounts import activation, proofs, recovery, registration_steps
+from external_accounts import activation, extensions, proofs, recovery, registration_steps
 from external_accounts.accounts import Person
 from external_accounts.keys import UnknownKey
 from external_accounts.proofs import format_code, proof_keys, state_of
@@ -37,8 +37,12 @@ LINKS = {
     recovery.RESET_PASSWORD: "/account/reset",
     activation.ACTIVATE: "/account/activate",
     activation.ACTIVATE_AGAIN: "/account/activate",
+    extensions.DECIDE_EXTENSION: "/extension",
 }
 """Where the link of each purpose leads."""
+
+MOMENTS = frozenset({"rights_end", "kept_until", "asked_until", "granted_until"})
+"""Facts of a mail that are moments: written in ISO 8601, read in words."""
 
 WIRE = SMTP.clone(cte_type="7bit")
 """Everything in 7 bits and short lines: a server on the way may be older than 8BITMIME."""
@@ -58,8 +62,9 @@ def compose(session: Session, runtime: Runtime, mail: OutboxMail, *, now: dateti
     if mail.account_id is not None:
         account = session.get_one(Account, mail.account_id)
         context["display_name"] = Person(account.given_name, account.family_name).display_name or account.username
-    if ends := context.get("rights_end"):
-        context["rights_end"] = i18n.format_deadline(datetime.fromisoformat(ends), runtime.settings.zone, mail.locale)
+    for name in MOMENTS.intersection(context):
+        if moment := context[name]:
+            context[name] = i18n.format_deadline(datetime.fromisoformat(moment), runtime.settings.zone, mail.locale)
     if mail.proof_id is not None:
         context |= _proof_context(session.get_one(Proof, mail.proof_id), runtime, mail.locale, now)
     return write(runtime.settings, mail, context)

@@ -24,6 +24,7 @@ from pydantic_settings import SettingsError as UnreadableSource
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from lms_bridge.settings.lifecycle import Lifecycle
 from lms_bridge.settings.mailbox import Mailbox, SecondFactor
 from lms_bridge.settings.moodle_sites import RegistrationMode, Site
 from lms_bridge.settings.registration import HelpDesk, Registration
@@ -98,6 +99,7 @@ class Settings(BaseSettings):
     passwords: Passwords = Field(Passwords(), description="See `[passwords]`.")
     registration: Registration = Field(Registration(), description="See `[registration]`.")
     help_desk: HelpDesk = Field(HelpDesk(), description="See `[help_desk]`.")
+    lifecycle: Lifecycle = Field(Lifecycle(), description="See `[lifecycle]`.")
     recovery: Recovery = Field(Recovery(), description="See `[recovery]`.")
     charter: Charter | None = Field(None, description="See `[charter]`.")
     mailbox: Mailbox = Field(Mailbox(), description="See `[mailbox]`.")

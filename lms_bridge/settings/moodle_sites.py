@@ -52,7 +52,7 @@ class SiteCohort(Section):
 class Threshold(Section):
     """How many changes of a kind a run may make unasked: `percent` of the site's users, but at least `floor`."""
 
-    percent: float = Field(ge=0, le=100, description="Percentage of the users known at the site.")
+    percent: float = Field(ge=0, le=100, description="Percentage of the users known at the site, or of the accounts.")
     floor: int = Field(ge=0, description="A run with no more changes than this is never stopped.")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from external_accounts.accounts import AccountFacts
+from external_accounts.local_calendar import end_of_retention
 from lms_bridge.gate import Obstacle
 from lms_bridge.i18n import N_, format_deadline
 from lms_bridge.i18n import gettext as _
@@ -108,6 +109,13 @@ def explain(
         case Obstacle.RIGHTS_ENDED if facts.rights_end_at is not None and facts.rights_end_at <= now:
             since = format_deadline(facts.rights_end_at, settings.zone, locale)
             details.append(_("Access closed since %(moment)s.", moment=since))
+            policy = settings.profile(facts.profile).policy
+            if policy.retention_months is not None:
+                over = end_of_retention(facts.rights_end_at, policy.retention_months, settings.zone)
+                kept = format_deadline(over, settings.zone, locale)
+                details.append(_("Your account page stays open until %(moment)s.", moment=kept))
+            if policy.extension_months:
+                action = Action(_("Ask for an extension"), "/account/extension")
         case _:
             pass
     return Explanation(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from lms_bridge.migrations import triggers
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
@@ -57,6 +59,11 @@ def upgrade() -> None:
         sqlite_where=under_way,
         postgresql_where=under_way,
     )
+    op.create_table(
+        "nightly_work",
+        sa.Column("job", sa.String(40), primary_key=True),
+        sa.Column("day", sa.String(10), nullable=False),
+    )
     _handovers()
     _extensions()
     _assistance_requests()
@@ -85,6 +92,9 @@ def _accounts() -> None:
         there = sa.text(f"{name} IS NOT NULL")
         op.create_index(f"ix_accounts_{name}", "accounts", [name], sqlite_where=there, postgresql_where=there)
     op.add_column("proofs", sa.Column("calendar_end", MOMENT, nullable=True))
+    # SQLite made the table anew, without its triggers.
+    for statement in triggers.statements(op.get_bind().dialect.name):
+        op.execute(statement)
 
 
 def _handovers() -> None:

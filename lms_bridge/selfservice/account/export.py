@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from external_accounts.database import Base
-from external_accounts.institution_schema import ActivationDraft, MailboxChoice
+from external_accounts.institution_schema import ActivationDraft, Extension, LifecycleNotice, MailboxChoice
 from external_accounts.schema import (
     Account,
     AccountId,
@@ -49,6 +49,8 @@ def everything_about(session: Session, account_id: AccountId, *, now: datetime) 
         "activation": rows(ActivationDraft, ActivationDraft.account_id),
         "engagements": rows(Engagement, Engagement.id),
         "registrations": rows(Registration, Registration.id),
+        "extensions": rows(Extension, Extension.id),
+        "warnings": rows(LifecycleNotice, LifecycleNotice.id),
         "sessions": rows(SsoSession, SsoSession.id),
         "applications_entered": [
             {"service": name, "at": issued_at.isoformat()}

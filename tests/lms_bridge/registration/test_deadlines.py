@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lms_bridge.registration_terms import end_of_day, usual_last_day
+from external_accounts.local_calendar import end_of_day
+from lms_bridge.registration_terms import usual_last_day
 from tests.bridge_under_test import Clock, forms, heading
 from tests.lms_bridge.mailing import code_in, in_french
 from tests.lms_bridge.registration.conftest import ADA, NEW_PASSWORD, Office, link_in, office

@@ -1,0 +1,1 @@
+"""The life cycle as a run over all accounts: planned, guarded, applied, simulated."""
