@@ -16,6 +16,7 @@ COMMANDS = (
     "db",
     "demo",
     "doctor",
+    "import",
     "invitations",
     "mail",
     "registrations",
@@ -23,6 +24,8 @@ COMMANDS = (
     "sync",
     "worker",
 )
+MODULES = {"import": "imports"}
+"""Of verbs that are no name for a module."""
 
 
 class _Verbs(click.Group):
@@ -32,7 +35,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"lms_bridge.cli.{cmd_name}"), cmd_name)
+        name = MODULES.get(cmd_name, cmd_name)
+        command: click.Command = getattr(import_module(f"lms_bridge.cli.{name}"), name)
         return command
 
 
