@@ -35,7 +35,7 @@ from external_accounts.imports import (
     Stop,
     checksum,
     decide,
-    end_absent,
+    end_now,
     stops,
 )
 from external_accounts.name_index import alike_among
@@ -119,7 +119,7 @@ def plan(
         if complete and rules.default_profile is not None:
             present = {line.external_key for line in sheet.lines}
             gone = absent(session, rules.default_profile, present, rules.now)
-            decisions += [end_absent(account_id, key, rules.now) for account_id, key in gone]
+            decisions += [end_now(account_id, key, rules.now) for account_id, key in gone]
     decisions.sort(key=lambda decision: decision.external_key)
     found = stops(
         decisions,
@@ -218,7 +218,7 @@ def _record(run: Run, plan: Plan, outcome: Outcome, wanted: int) -> None:
 
 def _apply_batch(run: Run, plan: Plan, batch: Sequence[Decision], outcome: Outcome) -> None:
     for turn in range(TRIES):
-        usernames = _usernames(run, [decision for decision in batch if decision.kind == "create"])
+        usernames = usernames_for(run, [decision for decision in batch if decision.kind == "create"])
         try:
             with run.database.begin() as session:
                 taken = write(run, session, batch, plan.wishes, plan.alike_lines, usernames)
@@ -280,7 +280,7 @@ def _moved(decision: Decision) -> Decision:
     return Decision("refuse", decision.external_key, problems=(Problem("changed_meanwhile"),))
 
 
-def _usernames(run: Run, decisions: Sequence[Decision]) -> dict[str, str]:
+def usernames_for(run: Run, decisions: Sequence[Decision]) -> dict[str, str]:
     """A user name for each account to be made: the line's own, or the first free one made of the person's name.
 
     Free is one that no account holds or held, and that the directory of the profile has not. Directories are asked

@@ -32,7 +32,7 @@ RECOVERY, INSTITUTIONAL = "recovery", "institutional"
 
 Kind = Literal["create", "update", "end", "revive", "leave", "refuse"]
 CHANGING: tuple[Kind, ...] = ("create", "update", "end", "revive")
-Note = Literal["taken_over", "address_confirmed", "homonym_accepted", "homonym_near", "ended"]
+Note = Literal["taken_over", "address_confirmed", "homonym_accepted", "homonym_near", "ended", "ends_now"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,9 @@ class Decision:
 
     @property
     def essence(self) -> list[Any]:
-        """What makes it another decision when it is taken again."""
-        changes = {name: str(value) for name, value in self.changes.items()}
+        """What makes it another decision when it is taken again. An end "now" is the same a moment later."""
+        now = "ends_now" in self.notes
+        changes = {name: "now" if now else str(value) for name, value in self.changes.items()}
         return [self.kind, self.external_key, self.account_id, changes]
 
 
@@ -147,9 +148,9 @@ def decide(wish: Wish, facts: Facts, rules: Rules) -> Decision:
     return _create(wish, facts, rules)
 
 
-def end_absent(account_id: AccountId, external_key: str, now: datetime) -> Decision:
+def end_now(account_id: AccountId, external_key: str, now: datetime) -> Decision:
     """For somebody whom a complete file no longer has."""
-    return Decision("end", external_key, account_id, {"rights_end_at": now}, ends=True)
+    return Decision("end", external_key, account_id, {"rights_end_at": now}, notes=("ends_now",), ends=True)
 
 
 def _is_theirs(wish: Wish, there: Known, rules: Rules) -> bool:

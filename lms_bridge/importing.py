@@ -56,6 +56,7 @@ NOTES: dict[Note, str] = {
     "address_confirmed": N_("the person confirmed another address: it stays"),
     "homonym_accepted": N_("somebody checked that it is no homonym"),
     "homonym_near": N_("is a little like an account there is"),
+    "ends_now": N_("no longer has rights: ends now"),
     "ended": N_("their rights have ended, and the file gives no later end"),
 }
 FACTS: dict[Fact, str] = {

@@ -12,6 +12,7 @@ import click
 
 COMMANDS = (
     "accounts",
+    "api-keys",
     "config",
     "db",
     "demo",
@@ -24,7 +25,7 @@ COMMANDS = (
     "sync",
     "worker",
 )
-MODULES = {"import": "imports"}
+MODULES = {"api-keys": "api_keys", "import": "imports"}
 """Of verbs that are no name for a module."""
 
 
