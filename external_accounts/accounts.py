@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
+import external_accounts.name_index  # noqa: F401 (whoever changes a name keeps the index of names)
 from external_accounts import audit
 from external_accounts.database import Database, Prepared, read_time
 from external_accounts.schema import Account, AccountId, Address, Engagement

@@ -8,7 +8,19 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, ForeignKey, Identity, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from external_accounts.database import Base
@@ -205,3 +217,17 @@ class ApiAnswer(Base):
     status: Mapped[int] = mapped_column(Integer)
     body: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class NameKey(Base):
+    """By what names an account is found when somebody comes who may be the same person.
+
+    Written by `external_accounts.name_index` alone. No name can be read from it.
+    """
+
+    __tablename__ = "name_keys"
+
+    key: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    account_id: Mapped[AccountId] = mapped_column(
+        ForeignKey("accounts.id"), primary_key=True, autoincrement=False, index=True
+    )

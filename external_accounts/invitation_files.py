@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import csv
 import io
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Literal
 
 from external_accounts.accounts import Person
 from external_accounts.addresses import EmailAddress, InvalidAddress, parse_address
+from external_accounts.spreadsheets import NotText, decoded, delimiter, harmless, plain, read_date
 
 Column = Literal["email", "given_name", "family_name", "until", "sponsor"]
 Problem = Literal["email", "given_name", "family_name", "until", "twice", "columns", "past"]
@@ -31,7 +31,6 @@ HEADERS: dict[str, Column] = {
 }
 """Headers as they are written, without accents, blanks and capitals."""
 NEEDED: tuple[Column, ...] = ("email", "given_name", "family_name")
-DATES = ("%Y-%m-%d", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y")
 NAME_LENGTH = 100
 
 
@@ -80,11 +79,14 @@ def read_sheet(content: bytes, *, today: date) -> Sheet:
     Raises:
         UnreadableFile: see there. Whatever is wrong with one line only is in `Sheet.rejected`.
     """
-    text = _decoded(content)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text))
+    try:
+        text = decoded(content)
+    except NotText:
+        raise UnreadableFile from None
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter(text))
     try:
         header = tuple(cell.strip() for cell in next(lines, []))
-        columns = [HEADERS.get(_plain(cell)) for cell in header]
+        columns = [HEADERS.get(plain(cell)) for cell in header]
         if missing := [name for name in NEEDED if name not in columns]:
             raise UnreadableFile(missing)
         rows: list[Row] = []
@@ -140,27 +142,10 @@ def _name(text: str) -> str:
     return name if name.isprintable() and len(name) <= NAME_LENGTH else ""
 
 
-def read_date(text: str) -> date | None:
-    """A day as people write it: `2027-06-30` or `30/06/2027`. None for an empty text.
-
-    Raises:
-        ValueError: neither.
-    """
-    if not text.strip():
-        return None
-    for form in DATES:
-        try:
-            return datetime.strptime(text.strip(), form).date()  # noqa: DTZ007 (a day, not a moment)
-        except ValueError:
-            continue
-    raise ValueError(text)
-
-
 def rejected_file(sheet: Sheet, reasons: Iterable[tuple[Row | Rejected, str]], *, reason_header: str) -> str:
     """The rejected lines as a file to correct and bring back: the same header, and the reason in a last column.
 
-    Written with `;` and a mark, as a French spreadsheet opens it. A cell that a spreadsheet would compute gets an
-    apostrophe in front.
+    Written with `;` and a mark, as a French spreadsheet opens it.
     """
     out = io.StringIO(newline="")
     writer = csv.writer(out, delimiter=";", lineterminator="\r\n")
@@ -168,36 +153,5 @@ def rejected_file(sheet: Sheet, reasons: Iterable[tuple[Row | Rejected, str]], *
     width = len(sheet.header)
     for rejected, reason in reasons:
         cells = [*rejected.cells[:width], *[""] * (width - len(rejected.cells))]
-        writer.writerow([_harmless(cell) for cell in cells] + [reason])
+        writer.writerow([harmless(cell) for cell in cells] + [reason])
     return "\ufeff" + out.getvalue()
-
-
-def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
-
-
-def _decoded(content: bytes) -> str:
-    for encoding in ("utf-8-sig", "cp1252"):
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" in text:
-            break  # a spreadsheet's own format, or UTF-16
-        return text
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        try:
-            return content.decode("utf-16")
-        except UnicodeDecodeError:
-            raise UnreadableFile from None
-    raise UnreadableFile
-
-
-def _delimiter(text: str) -> str:
-    first = text.partition("\n")[0]
-    return max((";", ",", "\t"), key=first.count)
-
-
-def _plain(header: str) -> str:
-    letters = unicodedata.normalize("NFKD", header.casefold())
-    return "".join(letter for letter in letters if letter.isalnum() and letter.isascii())

@@ -77,6 +77,11 @@ REGISTER_NETWORK = Limit("register network", burst=30, every=20)
 REGISTER_CAMPUS = Limit("register campus", burst=1000, every=1)
 """Requests for an account from one network: each leaves rows for a day. A course registers at once on the campus."""
 
+API_KEY = Limit("api key", burst=600, every=0.1)
+"""Requests of one key of the API: a staff office's nightly changes, not a whole university."""
+API_REFUSED = Limit("api refused", burst=30, every=10)
+"""Requests of one network with a key that is none."""
+
 
 class Throttled(Exception):
     """A budget is used up. `retry_after` is whole seconds until one use is available again."""

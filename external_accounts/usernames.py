@@ -7,6 +7,7 @@ is never folded (I12).
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 import unicodedata
@@ -39,12 +40,34 @@ def proposals(form: str, person: Person, *, space: re.Pattern[str]) -> Iterator[
     given, family = folded(person.given_name), folded(person.family_name)
     if not given and not family:
         given, family = secrets.token_hex(2), secrets.token_hex(3)
-    plain = re.sub(r"\.{2,}", ".", form.format(given=given, family=family)).rstrip(".-")
+    plain = _formed(form, given, family)
     for number in range(1, _PROPOSALS):
-        name = plain if number == 1 else f"{plain}{number}"
+        name = _numbered(plain, number)
         if space.fullmatch(name):
             yield name
     yield form.format(given=secrets.token_hex(4), family=secrets.token_hex(4))
+
+
+def has_letters(person: Person) -> bool:
+    """Whether the name has any letters that a user name may have."""
+    return bool(folded(person.given_name) or folded(person.family_name))
+
+
+def series(form: str, person: Person) -> Iterator[str]:
+    """Names made after `form`, the plain one first, then numbered ones without end. Nothing in them is drawn.
+
+    `form` may also have `{initial}`, the given name's first letter. The person `has_letters`.
+    """
+    plain = _formed(form, folded(person.given_name), folded(person.family_name))
+    return (_numbered(plain, number) for number in itertools.count(1))
+
+
+def _formed(form: str, given: str, family: str) -> str:
+    return re.sub(r"\.{2,}", ".", form.format(given=given, family=family, initial=given[:1])).strip(".-")
+
+
+def _numbered(plain: str, number: int) -> str:
+    return plain if number == 1 else f"{plain}{number}"
 
 
 def free_username(

@@ -14,6 +14,7 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from lms_bridge import i18n
+from lms_bridge.api import accounts as api_accounts
 from lms_bridge.cas import views as cas_views
 from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
 from lms_bridge.helpdesk import extension_link, extensions, invitations, registrations
@@ -74,6 +75,8 @@ def create_app(runtime: Runtime) -> Flask:
     csrf: Any = CSRFProtect(app)  # type: ignore[no-untyped-call]
     # The university's CAS posts its logout message there; it names a ticket nobody else knows.
     csrf.exempt(signin_views.upstream_logout)
+    # Programs bring a key with each request, and no cookie that another site could use.
+    csrf.exempt(api_accounts.pages)
     i18n.install(app.jinja_env)
     _languages(app, settings)
     _template_context(app, settings)
@@ -98,6 +101,7 @@ def create_app(runtime: Runtime) -> Flask:
         extensions.pages,
         extension_link.pages,
         health.pages,
+        api_accounts.pages,
     ):
         app.register_blueprint(pages)
     for family in ACCOUNT_PAGES:

@@ -12,10 +12,12 @@ import click
 
 COMMANDS = (
     "accounts",
+    "api-keys",
     "config",
     "db",
     "demo",
     "doctor",
+    "import",
     "invitations",
     "lifecycle",
     "mail",
@@ -24,6 +26,8 @@ COMMANDS = (
     "sync",
     "worker",
 )
+MODULES = {"api-keys": "api_keys", "import": "imports"}
+"""Of verbs that are no name for a module."""
 
 
 class _Verbs(click.Group):
@@ -33,7 +37,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"lms_bridge.cli.{cmd_name}"), cmd_name)
+        name = MODULES.get(cmd_name, cmd_name)
+        command: click.Command = getattr(import_module(f"lms_bridge.cli.{name}"), name)
         return command
 
 

@@ -16,10 +16,10 @@ from external_accounts import audit
 from external_accounts.accounts import Person, UsernameRefused, UsernameTaken, account_by_username, readmit, suspend
 from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.identities import create_local_account
-from external_accounts.invitation_files import read_date
 from external_accounts.local_calendar import end_of_day
 from external_accounts.rights import move_end
 from external_accounts.schema import Account
+from external_accounts.spreadsheets import read_date
 from lms_bridge.cli import settings as cli_settings
 from lms_bridge.i18n import use_locale
 from lms_bridge.runtime import build_runtime

@@ -12,7 +12,7 @@ from typing import NoReturn
 import click
 
 from external_accounts import audit
-from external_accounts.invitation_files import read_date
+from external_accounts.spreadsheets import read_date
 from lms_bridge.cli import settings as cli_settings
 from lms_bridge.helpdesk.inviting import usual_end
 from lms_bridge.runtime import Runtime, build_runtime

@@ -14,9 +14,9 @@ from external_accounts import extensions
 from external_accounts.accounts import Person
 from external_accounts.extensions import DayRefused, NothingToExtend
 from external_accounts.institution_schema import Extension
-from external_accounts.invitation_files import read_date
 from external_accounts.local_calendar import end_of_day, local_day
 from external_accounts.schema import Account
+from external_accounts.spreadsheets import read_date
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
 from lms_bridge.lifecycle.terms import terms

@@ -17,11 +17,12 @@ from external_accounts import invitations
 from external_accounts.accounts import Person
 from external_accounts.addresses import EmailAddress, InvalidAddress, parse_address
 from external_accounts.audit import Origin
-from external_accounts.invitation_files import Sheet, UnreadableFile, read_date, read_sheet, rejected_file
+from external_accounts.invitation_files import Sheet, UnreadableFile, read_sheet, rejected_file
 from external_accounts.invitations import AddressOfMember, AlreadyUnderWay
 from external_accounts.registration_outcome import AddressHasAccount
 from external_accounts.registration_steps import ACCEPTED, INVITED
 from external_accounts.schema import Registration
+from external_accounts.spreadsheets import read_date
 from lms_bridge.helpdesk import inviting
 from lms_bridge.helpdesk.inviting import VERDICTS, Guest, Judged, NoSuchSponsor
 from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, agent, not_for_you, row_number, to_sign_in

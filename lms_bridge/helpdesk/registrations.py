@@ -11,11 +11,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from external_accounts.accounts import Person
-from external_accounts.invitation_files import read_date
 from external_accounts.local_calendar import end_of_day
 from external_accounts.registration_outcome import AlreadyDecided, decide
 from external_accounts.registration_steps import ASKED, WAITING
 from external_accounts.schema import Account, Proof, Registration
+from external_accounts.spreadsheets import read_date
 from lms_bridge.helpdesk.inviting import usual_end
 from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, member, not_for_you, row_number, to_sign_in
 from lms_bridge.i18n import gettext as _

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import delete, select
 
 from external_accounts import registration, registration_upkeep, throttle
+from external_accounts.institution_schema import ApiAnswer
 from external_accounts.schema import OutboxMail, Proof
 from lms_bridge.cas import logout
 from lms_bridge.mail import bounces, delivery
@@ -23,6 +24,7 @@ from moodle_ws.errors import MoodleError
 
 log = structlog.get_logger(__name__)
 
+KEEP_API_ANSWERS = timedelta(hours=24)
 KEEP_SESSIONS = timedelta(days=30)
 KEEP_MAILS = timedelta(days=30)
 KEEP_PROOFS = timedelta(days=7)
@@ -115,5 +117,6 @@ def purge(runtime: Runtime) -> int:
         mailed = select(OutboxMail.proof_id).where(OutboxMail.proof_id.is_not(None))
         session.execute(delete(Proof).where(Proof.expires_at < now - KEEP_PROOFS, Proof.id.not_in(mailed)))
         session.execute(delete(JournalEntry).where(JournalEntry.settled_at < now - KEEP_JOURNAL))
+        session.execute(delete(ApiAnswer).where(ApiAnswer.created_at < now - KEEP_API_ANSWERS))
         throttle.purge(session, now)
     return 0

@@ -32,6 +32,7 @@ from lms_bridge.settings.sections import (
     Charter,
     Directory,
     File,
+    Imports,
     Institution,
     Jobs,
     Local,
@@ -107,6 +108,7 @@ class Settings(BaseSettings):
     upstreams: tuple[Upstream, ...] = Field((), description="See `[[upstreams]]`.")
     profiles: tuple[Profile, ...] = Field((), description="See `[[profiles]]`.")
     directories: tuple[Directory, ...] = Field((), description="See `[[directories]]`.")
+    imports: Imports = Field(Imports(), description="See `[imports]`.")
     services_ca_file: File | None = Field(
         None, description="CA bundle to verify applications with (logout messages, proxy callbacks), if not the usual."
     )

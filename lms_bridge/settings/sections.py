@@ -406,6 +406,45 @@ class Directory(Section):
     kind: Literal["embedded"] = Field(description="`embedded`: in the bridge’s own database.")
 
 
+class Share(Section):
+    """How many accounts a run may change unasked: `percent` of those that come from files, but at least `floor`."""
+
+    percent: float = Field(ge=0, le=100, description="Percentage of the accounts that come from files.")
+    floor: int = Field(ge=0, description="A run that changes no more than this is never stopped.")
+
+
+class Imports(Section):
+    """Accounts that come from the staff office: by file (`lms-bridge import`) and by the API."""
+
+    username_form: str = Field(
+        "{given}.{family}",
+        description="How the user name of somebody is made who signs in through a CAS, from `{given}`, `{family}` and "
+        "`{initial}`. It must lie outside `local.username_pattern`. Accounts kept here: `registration.username_form`.",
+    )
+    homonym_threshold: int = Field(
+        60,
+        ge=35,
+        le=200,
+        description="From how many points on somebody who is like an account, or like another line of the file, needs "
+        "a human to look first. See `docs/explanation/duplicates.md`.",
+    )
+    ended: Share = Field(Share(percent=5, floor=20), description="Accounts that a run may end unasked.")
+    renamed: Share = Field(Share(percent=5, floor=50), description="Accounts that a run may give another name unasked.")
+    api_ends_a_day: int = Field(
+        50, ge=0, description="Accounts that one key of the API may end in a day; more are for `lms-bridge import`."
+    )
+
+    @field_validator("username_form")
+    @classmethod
+    def _only_known_parts(cls, value: str) -> str:
+        parts = set(re.findall(r"\{([^}]*)\}", value))
+        if parts - {"given", "family", "initial"} or value.count("{") != value.count("}") or not parts:
+            raise ValueError("write it like `{given}.{family}` or `{initial}{family}`: no other parts are known")
+        if not re.fullmatch(r"[a-z0-9._@-]*", re.sub(r"\{[^}]*\}", "", value)):
+            raise ValueError("a user name has only the characters a-z 0-9 . _ @ -")
+        return value
+
+
 class Service(Section):
     """An application allowed to use the bridge's CAS server."""
 

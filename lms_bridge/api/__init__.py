@@ -1,0 +1,1 @@
+"""The JSON API for the university's own programs: `/api/v1`."""
