@@ -32,6 +32,7 @@ class Life:
 
     def ends(self, now: datetime) -> datetime:
         """When it is over if its mail is taken `now`."""
+        now = now.astimezone(UTC)  # hours are counted on a watch, not on the wall
         return max(now + self.lifetime, self.calendar_end or now)
 
 

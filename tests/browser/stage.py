@@ -169,7 +169,38 @@ def _settings(sel: str, moodle: str, apps: str, smtp_port: int) -> dict[str, Any
         "profiles": [
             {"name": "staff", "label": {"fr": "Personnel", "en": "Staff"}},
             {"name": "learner", "label": {"fr": "Apprenant·e extérieur·e", "en": "External learner"}},
+            {
+                "name": "vacataire",
+                "label": {"fr": "Vacataire", "en": "Adjunct teacher"},
+                "issuer": "sel",
+                "directory": "sel",
+                "whom_to_see": {"fr": "le service des ressources humaines", "en": "the personnel office"},
+            },
+            {
+                "name": "hosted",
+                "label": {"fr": "Hébergé·e", "en": "Hosted"},
+                "mailbox": "box",
+                "listing": True,
+                "antispam": True,
+            },
+            {
+                "name": "student",
+                "label": {"fr": "Étudiant·e", "en": "Student"},
+                "issuer": "sel",
+                "directory": "sel",
+                "mailbox": "forward",
+                "listing": False,
+            },
         ],
+        "directories": [{"name": "sel", "kind": "embedded"}],
+        "mailbox": {
+            "url": "https://webmail.univ.example",
+            "antispam_levels": [{"name": "strict", "label": {"fr": "Strict", "en": "Strict"}}],
+        },
+        "mfa": {
+            "text": {"fr": "Il protège votre compte.", "en": "It protects an account."},
+            "url": "https://mfa.example",
+        },
         "upstreams": [{"issuer": "sel", "cas_url": f"{sel}/cas", "trusted_domains": ["univ.example"]}],
         "sites": [
             {"name": "updago", "url": moodle, "token": SimulatorOptions().token, "registration": "moderated"},

@@ -34,6 +34,7 @@ def used(session: Session, proof: Proof, account: Account, now: datetime) -> Res
     choice = mailbox.choice_of(session, account.id)
     return render_template(
         "activation/done.html",
+        by_mail=bool(proof.email_key),
         username=account.username,
         charter_title=text_in(settings.charter.title, current_locale()) if settings.charter else None,
         asks_listing=policy.listing,

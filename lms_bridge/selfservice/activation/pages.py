@@ -156,6 +156,7 @@ def _page(
         action=f"{path}/{step}",
         first=step is every[0],
         deadline=deadline(proof.expires_at),
+        by_mail=bool(proof.email_key),
         answers=answers,
         error=error or (refused.first if refused else None),
         refused=refused,

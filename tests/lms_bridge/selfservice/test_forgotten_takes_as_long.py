@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from statistics import median
 
+import pytest
+
 from lms_bridge.jobs import functions
 from tests.bridge_under_test import forms, running_bridge
 
@@ -14,7 +16,10 @@ PAIRS = 1000
 NAMES = 50
 
 
-def test_a_thousand_requests_each_way_cannot_be_told_apart_by_their_time_tok_01_d14_i3(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("path", "field"), [("/account/forgot", "username"), ("/account/activate", "identifier")])
+def test_a_thousand_requests_each_way_cannot_be_told_apart_by_their_time_tok_01_d14_i3(
+    tmp_path: Path, path: str, field: str
+) -> None:
     """A sign test on 1,000 pairs, one request for a known and one for an unknown name, in an order drawn by lot.
 
     If the time does not depend on the name, each pair is a fair coin whatever else the machine does: noise, drift and
@@ -27,13 +32,13 @@ def test_a_thousand_requests_each_way_cannot_be_told_apart_by_their_time_tok_01_
         for number in range(NAMES):
             bridge.add_account(f"ext.known{number:02}")
         browser = bridge.browser()
-        browser.get("/account/forgot")
+        browser.get(path)
         _, _, fields = forms(browser.page)[0]
 
         def spent(name: str) -> float:
             begun = time.perf_counter()
             answer = browser.session.post(
-                f"{bridge.url}/account/forgot", data=fields | {"username": name}, allow_redirects=False, timeout=30
+                f"{bridge.url}{path}", data=fields | {field: name}, allow_redirects=False, timeout=30
             )
             took = time.perf_counter() - begun
             assert answer.status_code == 303

@@ -19,7 +19,7 @@ def comparable(answer: requests.Response) -> tuple[int, list[tuple[str, str]], s
     """What an observer could tell two answers apart by: everything but the random tokens, whose length stays."""
     headers = {name: value for name, value in answer.headers.items() if name != "Date"}
     headers["Set-Cookie"] = re.sub(r"=[^;]*", "=…", headers.get("Set-Cookie", ""), count=1)
-    hide = re.compile(r"/account/forgot/[\w.-]+")
+    hide = re.compile(r"/account/(?:forgot|activate)/[\w.-]+")
     headers["Location"] = hide.sub(lambda found: f"{len(found[0])}", headers.get("Location", ""))
     page = re.sub(r'name="csrf_token" value="[^"]*"', "", answer.text)
     return answer.status_code, sorted(headers.items()), hide.sub("…", page)

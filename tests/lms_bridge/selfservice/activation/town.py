@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import requests
@@ -156,7 +156,8 @@ def _address(email: str, role: str, now: datetime, *, primary: bool = False) -> 
 
 def at_paris(town: Town, text: str) -> None:
     """Set the clock to this time on the wall in Paris."""
-    town.bridge.clock.moment = datetime.fromisoformat(text).replace(tzinfo=town.bridge.runtime.settings.zone)
+    zone = town.bridge.runtime.settings.zone
+    town.bridge.clock.moment = datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC)
 
 
 def plain(page: requests.Response) -> str:
