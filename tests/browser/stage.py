@@ -169,6 +169,12 @@ def _settings(sel: str, moodle: str, apps: str, smtp_port: int) -> dict[str, Any
         "profiles": [
             {"name": "staff", "label": {"fr": "Personnel", "en": "Staff"}},
             {"name": "learner", "label": {"fr": "Apprenant·e extérieur·e", "en": "External learner"}},
+            {
+                "name": "hosted",
+                "label": {"fr": "Hébergé·e éducation nationale", "en": "Hosted, national education"},
+                "retention_months": 6,
+                "extension_months": 6,
+            },
         ],
         "upstreams": [{"issuer": "sel", "cas_url": f"{sel}/cas", "trusted_domains": ["univ.example"]}],
         "sites": [
