@@ -182,6 +182,8 @@ def _settings(sel: str, moodle: str, apps: str, smtp_port: int) -> dict[str, Any
                 "mailbox": "box",
                 "listing": True,
                 "antispam": True,
+                "retention_months": 6,
+                "extension_months": 6,
             },
             {
                 "name": "student",
