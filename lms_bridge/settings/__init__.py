@@ -24,11 +24,11 @@ from pydantic_settings import SettingsError as UnreadableSource
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from lms_bridge.settings.directories import Directory
 from lms_bridge.settings.moodle_sites import RegistrationMode, Site
 from lms_bridge.settings.registration import HelpDesk, Registration
 from lms_bridge.settings.sections import (
     Charter,
-    Directory,
     File,
     Institution,
     Jobs,

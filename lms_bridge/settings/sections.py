@@ -385,13 +385,6 @@ class Profile(Section):
         )
 
 
-class Directory(Section):
-    """Where the passwords of a CAS door live."""
-
-    name: Name = Field(description="Internal name. Never change it.")
-    kind: Literal["embedded"] = Field(description="`embedded`: in the bridge’s own database.")
-
-
 class Service(Section):
     """An application allowed to use the bridge's CAS server."""
 
