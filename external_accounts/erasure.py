@@ -18,7 +18,7 @@ from external_accounts import audit, outbox, proofs
 from external_accounts.accounts import lock_account
 from external_accounts.address_changes import Notices
 from external_accounts.identities import LOCAL
-from external_accounts.institution_schema import DirectoryPassword
+from external_accounts.institution_schema import DirectoryPassword, DirectoryWrite
 from external_accounts.proofs import KEEP_ACCOUNT, Subject
 from external_accounts.schema import (
     Account,
@@ -123,7 +123,8 @@ def erase(session: Session, account_id: AccountId, *, notices: Notices, now: dat
     if _may_still_be_kept(session, account_id, now):
         return False
     session.execute(delete(LocalPassword).where(LocalPassword.account_id == account_id))
-    session.execute(delete(DirectoryPassword).where(DirectoryPassword.account_id == account_id))
+    for table in (DirectoryPassword, DirectoryWrite):
+        session.execute(delete(table).where(table.account_id == account_id))
     told = [(address.email, account.language or notices.locale) for address in _confirmed(account)]
     account.erased_at = now
     account.given_name = account.family_name = account.language = account.suspension_reason = ""

@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ldap3 import BASE, MODIFY_REPLACE, NONE, SIMPLE, SUBTREE, Connection, Server, Tls
-from ldap3.core.exceptions import LDAPException
+from ldap3.core.exceptions import LDAPException, LDAPStartTLSError
 from ldap3.core.results import (
     RESULT_ADMIN_LIMIT_EXCEEDED,
     RESULT_BUSY,
@@ -52,6 +52,14 @@ LONGEST_SEARCH_SECONDS = 15.0
 """For a server that answers, over all addresses: a page waits for it."""
 
 _PASSED_OVER = frozenset({RESULT_BUSY, RESULT_UNAVAILABLE, RESULT_TIME_LIMIT_EXCEEDED, RESULT_ADMIN_LIMIT_EXCEEDED})
+
+
+class NotConnected(DirectoryUnavailable):
+    """An address could not be used: at which step, for who runs the service."""
+
+    def __init__(self, reason: str, step: Literal["connect", "tls", "sign in"]) -> None:
+        super().__init__(reason)
+        self.step = step
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +194,11 @@ class LdapDirectory:
         attributes[options.user_attribute] = [username]
         result = self._write(connection, lambda: connection.add(name, list(options.object_classes), attributes))  # type: ignore[no-untyped-call]
         if result["result"] == RESULT_ENTRY_ALREADY_EXISTS:
-            raise DirectoryReadOnly(f"{self.name} has an entry of that name which user_filter does not find")
-        if result["result"] != RESULT_SUCCESS:
+            found = self._find(connection, username)
+            if found is None:
+                raise DirectoryReadOnly(f"{self.name} has an entry of that name which user_filter does not find")
+            self._replace(connection, found, wanted)  # somebody else made it a moment ago
+        elif result["result"] != RESULT_SUCCESS:
             raise self._refused(result)
 
     def _replace(self, connection: Connection, found: _Found, wanted: Mapping[str, list[str]]) -> None:
@@ -250,7 +261,7 @@ class LdapDirectory:
         """A connection to this address, over TLS as the options say.
 
         Raises:
-            DirectoryUnavailable: with the reason in the words of an operator.
+            NotConnected: with the address and the reason.
         """
         options = self.options
         parts = urlsplit(url)
@@ -277,18 +288,19 @@ class LdapDirectory:
         try:
             connection.open(read_server_info=False)
             if options.start_tls and not secure and not connection.start_tls(read_server_info=False):
-                raise DirectoryUnavailable(f"{url}: StartTLS was not taken")
+                raise NotConnected(f"{url}: StartTLS was not taken", "tls")
             if as_service:
                 result = self._bind(connection, options.bind_dn, options.bind_password.encode())
                 if result["result"] != RESULT_SUCCESS:
-                    raise DirectoryUnavailable(f"{url}: the service account is not let in ({_code(result)})")
-        except DirectoryUnavailable:
+                    raise NotConnected(f"{url}: the service account is not let in ({_code(result)})", "sign in")
+        except NotConnected:
             _drop(connection)
             raise
         except Exception as error:  # noqa: BLE001 (as in _write)
             _drop(connection)
             why = tls.failure or connection.last_error or _kind(error)
-            raise DirectoryUnavailable(f"{url}: {why}") from None
+            secured = tls.failure or isinstance(error, LDAPStartTLSError)
+            raise NotConnected(f"{url}: {why}", "tls" if secured else "connect") from None
         return connection
 
     def _bind(self, connection: Connection, dn: str, password: bytes) -> Mapping[str, Any]:

@@ -1,12 +1,12 @@
-"""Background work on people's own wishes and habits: deletions that are due, the yearly reminder, passwords that
-somebody who was cut off may have set."""
+"""Background work on people's own wishes and habits: deletions that are due, the yearly reminder, what a directory is
+to be told, passwords that somebody who was cut off may have set."""
 
 from __future__ import annotations
 
 from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, erasure, reminders
+from external_accounts import audit, directory_entries, erasure, reminders
 from external_accounts.schema import Account, AccountId, OutboxMail
 from lms_bridge.mail.notices import notices
 from lms_bridge.runtime import Runtime
@@ -34,6 +34,11 @@ def remind_people(runtime: Runtime) -> int:
             limit=REMINDED,
         )
     return 0
+
+
+def write_directory_entries(runtime: Runtime) -> int:
+    """Bring entries of accounts that came from the university up to date in their directories."""
+    return directory_entries.write_due(runtime.database, runtime.directories, clock=runtime.clock, limit=BATCH)
 
 
 def settle_passwords(runtime: Runtime) -> int:
