@@ -19,7 +19,6 @@ from sqlalchemy.orm import Session
 
 from external_accounts import audit
 from external_accounts.accounts import lock_account
-from external_accounts.addresses import primary_address
 from external_accounts.database import Database
 from external_accounts.directory import Directory, DirectoryError, DirectoryUnavailable, Entry, EntryMissing
 from external_accounts.institution_schema import DirectoryPassword
@@ -98,9 +97,9 @@ def set_at(session: Session, account_id: AccountId) -> datetime | None:
 
 
 def entry_of(account: Account) -> Entry:
-    """What the directory is told of an account."""
-    primary = primary_address(account)
-    return Entry(account.username, account.given_name, account.family_name, primary.email if primary else "")
+    """What the directory is told of an account. Its institutional address only: others are the person's own."""
+    institutional = next((address.email for address in account.addresses if address.role == "institutional"), "")
+    return Entry(account.username, account.given_name, account.family_name, institutional)
 
 
 def next_unfinished(session: Session, now: datetime) -> Account | None:

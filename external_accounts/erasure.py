@@ -23,6 +23,7 @@ from external_accounts.institution_schema import (
     ActivationDraft,
     DirectoryEntry,
     DirectoryPassword,
+    DirectoryWrite,
     Extension,
     LifecycleNotice,
     MailboxChoice,
@@ -147,7 +148,8 @@ def _carry_out(
 ) -> None:
     account_id = account.id
     session.execute(delete(LocalPassword).where(LocalPassword.account_id == account_id))
-    session.execute(delete(DirectoryPassword).where(DirectoryPassword.account_id == account_id))
+    for table in (DirectoryPassword, DirectoryWrite):
+        session.execute(delete(table).where(table.account_id == account_id))
     told = [(address.email, account.language or notices.locale) for address in _confirmed(account)]
     account.erased_at = now
     account.given_name = account.family_name = account.language = account.suspension_reason = ""

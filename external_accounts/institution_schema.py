@@ -93,6 +93,21 @@ class DirectoryPassword(Base):
     """When a write whose end nobody told is taken to have arrived; empty when it is known how it ended."""
 
 
+class DirectoryWrite(Base):
+    """How far the entry of an account is written to its directory. No row: not yet."""
+
+    __tablename__ = "directory_writes"
+
+    account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
+    version: Mapped[int] = mapped_column(Integer, default=0)
+    """`Account.version` as it was written last; 0: never."""
+    due_at: Mapped[datetime | None]
+    """Not before: somebody has it, or it failed and is tried again. Empty: when the account changes."""
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    """That failed, since it last worked."""
+    last_error: Mapped[str] = mapped_column(String(200), default="")
+
+
 class Handover(Base):
     """News of an account for the university's other systems, written with the change it tells about (I8).
 

@@ -46,6 +46,12 @@ class Account(Base):
             postgresql_where=text("activation_mail_due_at IS NOT NULL"),
         ),
         Index(
+            "ix_accounts_directory",
+            "id",
+            sqlite_where=text("directory <> ''"),
+            postgresql_where=text("directory <> ''"),
+        ),
+        Index(
             "ix_accounts_rights_end_at",
             "rights_end_at",
             sqlite_where=text("rights_end_at IS NOT NULL"),

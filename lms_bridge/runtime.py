@@ -22,6 +22,7 @@ from lms_bridge.cas import outbound
 from lms_bridge.cas.services import ServiceRegistry
 from lms_bridge.cas.validation import Validator
 from lms_bridge.settings import Settings
+from lms_bridge.settings.directories import Directory as DirectorySettings
 from lms_bridge.sync.sites import MoodleSites
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def build_runtime(settings: Settings, *, clock: Clock = utc_now, processes: int 
         keys=Keys([key.get_secret_value() for key in settings.secret_keys]),
         registry=registry,
         hashing=hashing,
-        directories={one.name: EmbeddedDirectory(one.name, database, hashing) for one in settings.directories},
+        directories={one.name: _directory(one, database, hashing) for one in settings.directories},
         sites=MoodleSites(settings.sites),
         validator=Validator(settings, registry, hasty, clock, http),
         http=http,
@@ -99,6 +100,14 @@ def build_runtime(settings: Settings, *, clock: Clock = utc_now, processes: int 
         local_names=re.compile(settings.local.username_pattern),
         wakeups=_wakeups(settings, database),
     )
+
+
+def _directory(settings: DirectorySettings, database: Database, hashing: PasswordHashing) -> Directory:
+    if settings.kind == "embedded":
+        return EmbeddedDirectory(settings.name, database, hashing)
+    from external_accounts.directory.ldap import LdapDirectory  # noqa: PLC0415 (an extra; nobody else carries ldap3)
+
+    return LdapDirectory(settings.name, settings.ldap)
 
 
 def _wakeups(settings: Settings, database: Database) -> Wakeups | None:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.bridge_under_test import BridgeUnderTest, running_bridge
+from tests.directory_server import proxy, restarted, running_slapd, slapd
 from tests.postgresql_server import postgresql
 
-__all__ = ["bridge", "postgresql"]
+__all__ = ["bridge", "postgresql", "proxy", "restarted", "running_slapd", "slapd"]
 
 settings.register_profile(
     "bridge",

@@ -1,5 +1,5 @@
-"""Background work on people: deletions they asked for, the yearly reminder, the run of the life cycle, and passwords
-that somebody who was cut off may have set."""
+"""Background work on people: deletions they asked for, the yearly reminder, the run of the life cycle, what a directory
+is to be told, and passwords that somebody who was cut off may have set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, erasure, reminders
+from external_accounts import audit, directory_entries, erasure, reminders
 from external_accounts.schema import Account, AccountId, OutboxMail
 from lms_bridge.lifecycle import runs
 from lms_bridge.mail.notices import notices
@@ -40,6 +40,11 @@ def remind_people(runtime: Runtime) -> int:
             limit=REMINDED,
         )
     return 0
+
+
+def write_directory_entries(runtime: Runtime) -> int:
+    """Bring entries of accounts that came from the university up to date in their directories."""
+    return directory_entries.write_due(runtime.database, runtime.directories, clock=runtime.clock, limit=BATCH)
 
 
 def settle_passwords(runtime: Runtime) -> int:

@@ -57,6 +57,7 @@ JOBS = (
     Job("keep_registrations_tidy", functions.keep_registrations_tidy, every=600),
     Job("end_overdue_sessions", functions.end_overdue_sessions, every=30),
     Job("erase_accounts", people.erase_accounts, every=60),
+    Job("write_directory_entries", people.write_directory_entries, every=30, woken_by=(Account,)),
     Job("settle_passwords", people.settle_passwords, every=60),
     Job("run_lifecycle", people.run_lifecycle, every=60),
     Job("remind_people", people.remind_people, every=3600),

@@ -24,13 +24,13 @@ from pydantic_settings import SettingsError as UnreadableSource
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from lms_bridge.settings.directories import Directory
 from lms_bridge.settings.lifecycle import Lifecycle
 from lms_bridge.settings.mailbox import Mailbox, SecondFactor
 from lms_bridge.settings.moodle_sites import RegistrationMode, Site
 from lms_bridge.settings.registration import HelpDesk, Registration
 from lms_bridge.settings.sections import (
     Charter,
-    Directory,
     File,
     Imports,
     Institution,

@@ -399,13 +399,6 @@ class Profile(Section):
         )
 
 
-class Directory(Section):
-    """Where the passwords of a CAS door live."""
-
-    name: Name = Field(description="Internal name. Never change it.")
-    kind: Literal["embedded"] = Field(description="`embedded`: in the bridge’s own database.")
-
-
 class Share(Section):
     """How many accounts a run may change unasked: `percent` of those that come from files, but at least `floor`."""
 

@@ -247,7 +247,7 @@ def test_an_entry_that_was_not_written_yet_is_written_first(desk: Desk) -> None:
     with desk.database.begin() as session:
         session.get_one(Account, desk.account_id).username = "ext.grace"
     desk.set(desk.prove(), "new")
-    assert desk.directory.find("ext.grace") == Entry("ext.grace", "Ada", "Lovelace", "ext.ada@mail.example", True)
+    assert desk.directory.find("ext.grace") == Entry("ext.grace", "Ada", "Lovelace", has_password=True)
     assert desk.directory.verify("ext.grace", "new")
 
 

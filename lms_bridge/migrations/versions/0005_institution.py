@@ -65,6 +65,16 @@ def upgrade() -> None:
         sa.Column("job", sa.String(40), primary_key=True),
         sa.Column("day", sa.String(10), nullable=False),
     )
+    op.create_table(
+        "directory_writes",
+        sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("due_at", MOMENT, nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("last_error", sa.String(200), nullable=False),
+    )
+    held = sa.text("directory <> ''")
+    op.create_index("ix_accounts_directory", "accounts", ["id"], sqlite_where=held, postgresql_where=held)
     _handovers()
     _extensions()
     _assistance_requests()

@@ -14,8 +14,10 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, aliased
 
+from external_accounts import directory_entries
 from external_accounts.addresses import mask_address
 from external_accounts.database import Database
+from external_accounts.directory_entries import Behind
 from external_accounts.schema import Account, Address, OutboxMail, Proof, ThrottleBucket
 from lms_bridge import migrations
 from lms_bridge.mail.figures import WEEK, Domain, by_domain
@@ -90,6 +92,8 @@ class DatabaseFacts:
     keys: KeyUse = field(default_factory=KeyUse)
     domains: Sequence[Domain] = ()
     """What became of the mails of a week, by domain."""
+    behind: Sequence[Behind] = ()
+    """What waits to be written to a directory."""
 
     @property
     def current(self) -> bool:
@@ -143,6 +147,7 @@ def _read(database: Database, site_names: Sequence[str], current_key: str, now: 
             sites={name: replace(_site_rows(session, name), status=status[name]) for name in site_names},
             keys=_key_use(session, current_key, now),
             domains=by_domain(session, since=now - WEEK),
+            behind=directory_entries.behind(session),
         )
 
 

@@ -14,6 +14,7 @@ from lms_bridge.i18n import gettext as _
 from lms_bridge.ops import identification
 from lms_bridge.ops.doctor import (
     database_checks,
+    directory_checks,
     in_step_checks,
     mail_checks,
     people_checks,
@@ -66,6 +67,10 @@ def _looks(
     }
     for upstream in settings.upstreams:
         looks[f"upstream:{upstream.issuer}"] = partial(look_at_upstream, upstream, settings.public_url)
+    for directory in settings.directories:
+        if directory.kind == "ldap":
+            look = partial(directory_checks.look_at_directory, directory.name, directory.ldap)
+            looks[f"directory:{directory.name}"] = look
     for site in sites:
         rows = database.sites.get(site.name, SiteRows())
         looks[f"site:{site.name}"] = partial(look_at_site, site, rows)
@@ -88,6 +93,9 @@ def _judge(
     yield from mail_checks.check(settings.mail, found.get("bounces"), database.domains, now)
     for upstream in settings.upstreams:
         yield from surroundings_checks.check_upstream(upstream, found.get(f"upstream:{upstream.issuer}"), now)
+    for directory in settings.directories:
+        seen = found.get(f"directory:{directory.name}")
+        yield from directory_checks.check(directory, seen, database.behind)
     fingerprint = identification.fingerprint(keys, settings.database_url)
     yield from public_checks.check(settings, found.get("public_url"), fingerprint, now)
     registry = ServiceRegistry(settings.services, site_urls={site.name: site.url for site in settings.sites})
