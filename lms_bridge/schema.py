@@ -77,6 +77,8 @@ class ProxyGrant(Base):
     service_name: Mapped[str] = mapped_column(String(40))
     callbacks: Mapped[list[str]] = mapped_column(JSON)
     """The chain of callbacks, latest first."""
+    issued_at: Mapped[datetime | None]
+    """Empty for those of before this was noted."""
     expires_at: Mapped[datetime]
 
 

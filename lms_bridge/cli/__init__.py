@@ -12,6 +12,7 @@ import click
 
 COMMANDS = (
     "accounts",
+    "audit",
     "config",
     "db",
     "demo",

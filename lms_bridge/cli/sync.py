@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import json
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import click
 
 from lms_bridge.cli import settings as cli_settings
+from lms_bridge.cli.progress import Progress
 from lms_bridge.ops import logs
 from lms_bridge.runtime import Runtime, build_runtime
 from lms_bridge.sync import guard, report, status
@@ -24,8 +24,6 @@ from moodle_ws.errors import AccessDenied, MoodleError, TokenInvalid
 
 NOTHING, PENDING, STOPPED, PARTIAL, CONFIGURATION, UNREACHABLE = 0, 2, 3, 4, 5, 6
 WORST_FIRST = (CONFIGURATION, UNREACHABLE, STOPPED, PARTIAL, PENDING, NOTHING)
-SAY_EVERY_SECONDS = 10.0
-"""Between two lines of progress where there is no terminal."""
 
 site_option = click.option("--site", "site_name", help="Only this site of the settings. Default: all of them.")
 out_option = click.option(
@@ -150,7 +148,7 @@ def _run_all(
 def _run_one(
     runtime: Runtime, name: str, orders: Orders, out: Path, *, as_json: bool, lang: str | None
 ) -> tuple[int, dict[str, Any]]:
-    with _Progress(name) as progress:
+    with Progress(name) as progress:
         try:
             tools = tools_of(runtime, name)
             result = run_site(tools, name, orders, out, progress=progress.update)
@@ -243,31 +241,6 @@ def _failed(code: int, name: str, text: str, as_json: bool) -> tuple[int, dict[s
     if not as_json:
         click.echo(f"{name}: {text}", err=True)
     return code, {"site": name, "outcome": "failed", "exit_code": code, "failure": text}
-
-
-class _Progress:
-    """A bar on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, site: str) -> None:
-        self._site = site
-        self._terminal = sys.stderr.isatty()
-        self._said = time.monotonic()
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_failure: object) -> None:
-        if self._terminal:
-            click.echo("\r\033[K", nl=False, err=True)
-
-    def update(self, work: str, done: int, total: int) -> None:
-        if self._terminal:
-            filled = 30 * done // max(total, 1)
-            bar = "#" * filled + "-" * (30 - filled)
-            click.echo(f"\r\033[K{self._site}: {work} [{bar}] {done}/{total}", nl=False, err=True)
-        elif time.monotonic() - self._said >= SAY_EVERY_SECONDS:
-            self._said = time.monotonic()
-            click.echo(f"{self._site}: {work} {done}/{total}", err=True)
 
 
 def _runtime(context: click.Context) -> Runtime:

@@ -14,7 +14,7 @@ import structlog
 
 from external_accounts.database import Base, Waiting
 from external_accounts.schema import Account, OutboxMail, Proof, Registration
-from lms_bridge.jobs import functions, people
+from lms_bridge.jobs import audit, functions, people
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import Mirror, Ticket
 
@@ -54,6 +54,8 @@ JOBS = (
     Job("introduce_sites", functions.introduce_sites, every=600),
     Job("keep_registrations_tidy", functions.keep_registrations_tidy, every=600),
     Job("end_overdue_sessions", functions.end_overdue_sessions, every=30),
+    Job("seal_events", audit.seal_events, every=5),
+    Job("pseudonymise_events", audit.pseudonymise_events, every=3600),
     Job("erase_accounts", people.erase_accounts, every=60),
     Job("remind_people", people.remind_people, every=3600),
     Job("purge", functions.purge, every=600),
