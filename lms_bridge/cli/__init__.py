@@ -19,6 +19,7 @@ COMMANDS = (
     "doctor",
     "invitations",
     "mail",
+    "panic",
     "registrations",
     "serve",
     "sync",
