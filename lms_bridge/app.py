@@ -19,8 +19,18 @@ from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
 from lms_bridge.helpdesk import invitations, registrations
 from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
-from lms_bridge.selfservice import charter, confirm, forgot, home, register, reset
-from lms_bridge.selfservice.account import addresses, data, deletion, identity, open_sessions, overview, password, undo
+from lms_bridge.selfservice import charter, confirm, forgot, home, register, reset, why
+from lms_bridge.selfservice.account import (
+    activity,
+    addresses,
+    data,
+    deletion,
+    identity,
+    open_sessions,
+    overview,
+    password,
+    undo,
+)
 from lms_bridge.settings import Settings
 from lms_bridge.signin import views as signin_views
 from lms_bridge.signin.upstream import UpstreamCas
@@ -59,6 +69,7 @@ def create_app(runtime: Runtime) -> Flask:
         confirm.pages,
         register.pages,
         forgot.pages,
+        why.pages,
         reset.pages,
         charter.pages,
         registrations.pages,
@@ -66,7 +77,7 @@ def create_app(runtime: Runtime) -> Flask:
         health.pages,
     ):
         app.register_blueprint(pages)
-    for family in (overview, identity, password, addresses, undo, open_sessions, data, deletion):
+    for family in (overview, identity, password, addresses, undo, open_sessions, activity, data, deletion):
         app.register_blueprint(family.pages)
     app.wsgi_app = BackChannel(runtime.validator, app.wsgi_app)  # type: ignore[method-assign]
     if settings.throttle.trusted_proxies:

@@ -166,6 +166,21 @@ class SiteState(Base):
     """The local day (`2026-09-01`) whose nightly run was begun."""
 
 
+class WhyRequest(Base):
+    """Somebody asks why they cannot enter. Whether anybody is meant, the background work looks (I3)."""
+
+    __tablename__ = "why_requests"
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    sought: Mapped[str] = mapped_column(String(320))
+    """What was typed, in the form of `external_accounts.recovery.sought_text`."""
+    locale: Mapped[str] = mapped_column(String(10))
+    may_mail: Mapped[bool] = mapped_column(Boolean)
+    """Whether a mail was left in the budget of what was typed."""
+    asked_at: Mapped[datetime]
+    due_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class SyncRun(Base):
     """One run over a whole site that was meant to write."""
 

@@ -23,6 +23,7 @@ COMMANDS = (
     "registrations",
     "serve",
     "sync",
+    "why",
     "worker",
 )
 

@@ -16,7 +16,8 @@ from external_accounts.database import Base, Waiting
 from external_accounts.schema import Account, OutboxMail, Proof, Registration
 from lms_bridge.jobs import audit, functions, people
 from lms_bridge.runtime import Runtime
-from lms_bridge.schema import Mirror, Ticket
+from lms_bridge.schema import Mirror, Ticket, WhyRequest
+from lms_bridge.selfservice import why_answers
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,7 @@ JOBS = (
     Job("deliver_logouts", functions.deliver_logouts, every=1, woken_by=(Ticket,)),
     Job("answer_registrations", functions.answer_registrations, every=2, woken_by=(Registration,)),
     Job("answer_searches", functions.answer_searches, every=1, woken_by=(Proof,)),
+    Job("answer_whys", why_answers.answer_due, every=2, woken_by=(WhyRequest,)),
     Job("deliver_mails", functions.deliver_mails, every=1, woken_by=(OutboxMail,)),
     Job("read_bounces", functions.read_bounces, every=15),
     Job("end_sessions_in_moodle", functions.end_sessions_in_moodle, every=2, woken_by=(Mirror,)),

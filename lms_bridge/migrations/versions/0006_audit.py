@@ -1,4 +1,4 @@
-"""The audit trail as a chain, what was revoked at one blow, and since when a proxy grant stands."""
+"""The audit trail as a chain, what was revoked at one blow, since when a proxy grant stands, who asks why."""
 
 from __future__ import annotations
 
@@ -52,6 +52,16 @@ def upgrade() -> None:
         sa.Column("counts", sa.JSON(), nullable=False),
     )
     op.create_index("ix_revocations_before", "revocations", ["before"])
+    op.create_table(
+        "why_requests",
+        sa.Column("id", INT, sa.Identity(always=False), primary_key=True),
+        sa.Column("sought", sa.String(320), nullable=False),
+        sa.Column("locale", sa.String(10), nullable=False),
+        sa.Column("may_mail", sa.Boolean(), nullable=False),
+        sa.Column("asked_at", MOMENT, nullable=False),
+        sa.Column("due_at", MOMENT, nullable=False),
+    )
+    op.create_index("ix_why_requests_due_at", "why_requests", ["due_at"])
     op.add_column("proxy_grants", sa.Column("issued_at", MOMENT, nullable=True))
     for statement in audit_triggers.statements(op.get_bind().dialect.name):
         op.execute(statement)
