@@ -30,6 +30,17 @@ CHECKPOINT_EVENTS = 1000
 CHECKPOINT_PAUSE = timedelta(seconds=60)
 _LOCK = 0x6C6D_7363  # any constant number: names the sealer's lock in PostgreSQL
 _PURPOSE = "audit checkpoint"
+CONTENT = (
+    AuditEvent.id,
+    AuditEvent.at,
+    AuditEvent.event,
+    AuditEvent.outcome,
+    AuditEvent.account_id,
+    AuditEvent.actor,
+    AuditEvent.network,
+    AuditEvent.details,
+)
+"""What a link holds of its event, in its order."""
 JOB = audit.Origin(actor="job:pseudonymise_events")
 
 
@@ -47,17 +58,7 @@ def seal(session: Session, keys: Keys, *, now: datetime, limit: int = BATCH) -> 
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     position, previous = _head(session)
-    columns = (
-        AuditEvent.id,
-        AuditEvent.at,
-        AuditEvent.event,
-        AuditEvent.outcome,
-        AuditEvent.account_id,
-        AuditEvent.actor,
-        AuditEvent.network,
-        AuditEvent.details,
-    )
-    waiting = select(*columns).where(AuditEvent.position.is_(None)).order_by(AuditEvent.id).limit(limit)
+    waiting = select(*CONTENT).where(AuditEvent.position.is_(None)).order_by(AuditEvent.id).limit(limit)
     written: list[dict[str, Any]] = []
     for row in session.execute(waiting):
         position += 1

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from external_accounts.audit_chain import NOTICE, Finding, Link, Walk, announced_by
 from external_accounts.audit_schema import AuditCheckpoint
-from external_accounts.audit_sealing import BATCH, CHECKPOINT_EVENTS, is_genuine
+from external_accounts.audit_sealing import BATCH, CHECKPOINT_EVENTS, CONTENT, is_genuine
 from external_accounts.database import Database
 from external_accounts.keys import Keys, UnknownKey
 from external_accounts.schema import AuditEvent
@@ -83,14 +83,7 @@ def verify(database: Database, keys: Keys, *, progress: Progress = lambda _done,
 
 _LINK_COLUMNS = (
     AuditEvent.position,
-    AuditEvent.id,
-    AuditEvent.at,
-    AuditEvent.event,
-    AuditEvent.outcome,
-    AuditEvent.account_id,
-    AuditEvent.actor,
-    AuditEvent.network,
-    AuditEvent.details,
+    *CONTENT,
     AuditEvent.salt,
     AuditEvent.commitment,
     AuditEvent.hash,

@@ -18,9 +18,9 @@ from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.proof_deadlines import CODE_LIFETIME
 from external_accounts.proofs import FoundProof, ProofKeys, ProofUnknown, ProofUnusable
 from external_accounts.schema import Proof
-from external_accounts.throttle import Throttled, Use
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
+from lms_bridge.selfservice import mail_budgets
 from lms_bridge.selfservice.proof_pages import registered_service, try_code
 from lms_bridge.signin.doors import onward_query
 from lms_bridge.web.request import current, origin, parameter, runtime
@@ -73,15 +73,8 @@ def _ask(sought: str, service: str | None, locale: str) -> ResponseReturnValue:
     """
     bridge = runtime()
     now = bridge.clock()
-    network = throttle.network_use(
-        origin().network,
-        bridge.settings.throttle.campus_prefixes,
-        ordinary=throttle.PROOF_MAIL_NETWORK,
-        campus_limit=throttle.PROOF_MAIL_CAMPUS,
-    )
     with bridge.database.begin() as session:
-        throttle.reserve(session, [network], now)
-        may_mail = _within_budget(session, sought, now)
+        may_mail = mail_budgets.take(session, throttle.PROOF_MAIL_ADDRESS, sought, now)
         proof = recovery.ask(
             session,
             bridge.keys,
@@ -95,15 +88,6 @@ def _ask(sought: str, service: str | None, locale: str) -> ResponseReturnValue:
         audit.record(session, "recovery.asked", outcome=outcome, now=now, origin=origin(), proof_id=proof.id)
         handle = proofs.handle_token(bridge.keys, proof)
     return redirect(f"{PATH}/{handle}{onward_query(service)}", 303)
-
-
-def _within_budget(session: Session, sought: str, now: datetime) -> bool:
-    try:
-        with session.begin_nested():
-            throttle.reserve(session, [Use(throttle.PROOF_MAIL_ADDRESS, sought)], now)
-    except Throttled:
-        return False
-    return True
 
 
 @pages.errorhandler(ProofUnknown)

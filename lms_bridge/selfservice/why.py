@@ -6,18 +6,15 @@ up. See `why_answers`.
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy.orm import Session
 
 from external_accounts import audit, recovery, throttle
 from external_accounts.database import note_waiting
-from external_accounts.throttle import Throttled, Use
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
 from lms_bridge.schema import WhyRequest
+from lms_bridge.selfservice import mail_budgets
 from lms_bridge.web.request import origin, parameter, runtime
 
 pages = Blueprint("why", __name__, url_prefix="/pourquoi")
@@ -44,26 +41,10 @@ def ask() -> ResponseReturnValue:
     bridge = runtime()
     now = bridge.clock()
     sought = recovery.sought_text("username", typed[:LONGEST])
-    network = throttle.network_use(
-        origin().network,
-        bridge.settings.throttle.campus_prefixes,
-        ordinary=throttle.PROOF_MAIL_NETWORK,
-        campus_limit=throttle.PROOF_MAIL_CAMPUS,
-    )
     with bridge.database.begin() as session:
-        throttle.reserve(session, [network], now)
-        may_mail = _within_budget(session, sought, now)
+        may_mail = mail_budgets.take(session, throttle.WHY_MAIL, sought, now)
         session.add(WhyRequest(sought=sought, locale=current_locale(), may_mail=may_mail, asked_at=now, due_at=now))
         note_waiting(session, WhyRequest)
         outcome = "noted" if may_mail else "over budget"
         audit.record(session, "why.asked", outcome=outcome, now=now, origin=origin())
     return redirect("/pourquoi?sent=1", 303)
-
-
-def _within_budget(session: Session, sought: str, now: datetime) -> bool:
-    try:
-        with session.begin_nested():
-            throttle.reserve(session, [Use(throttle.WHY_MAIL, sought)], now)
-    except Throttled:
-        return False
-    return True

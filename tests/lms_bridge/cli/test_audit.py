@@ -22,24 +22,14 @@ from lms_bridge.cli import main
 from lms_bridge.jobs.audit import pseudonymise_events, seal_events
 from tests.bridge_under_test import PASSWORD, BridgeUnderTest
 from tests.external_accounts.test_audit_chain import append, seal_all
-from tests.served_bridge import to_toml
+from tests.served_bridge import operator_file
 
 Run = Callable[..., Result]
 
 
 @pytest.fixture
 def config(bridge: BridgeUnderTest, tmp_path: Path) -> Path:
-    settings = bridge.runtime.settings
-    path = tmp_path / "operator.toml"
-    values = {
-        "public_url": settings.public_url,
-        "secret_keys": [key.get_secret_value() for key in settings.secret_keys],
-        "database_url": f"sqlite:///{bridge.runtime.database.url.database}",
-        "institution": {"help_email": "aide@univ.example"},
-        "mail": {"host": "127.0.0.1", "sender": "noreply@univ.example"},
-    }
-    path.write_text(to_toml(values), encoding="utf-8")
-    return path
+    return operator_file(bridge.runtime.settings, tmp_path)
 
 
 @pytest.fixture

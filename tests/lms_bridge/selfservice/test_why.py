@@ -21,7 +21,7 @@ from lms_bridge.schema import Mirror, WhyRequest
 from tests.bridge_under_test import BridgeUnderTest, heading
 from tests.lms_bridge.mailing import in_french
 from tests.lms_bridge.selfservice.account.conftest import Home, home
-from tests.served_bridge import to_toml
+from tests.served_bridge import operator_file
 
 __all__ = ["home"]
 
@@ -147,18 +147,9 @@ def test_the_help_of_the_sign_in_pages_leads_there(home: Home) -> None:
 
 @pytest.fixture
 def run(home: Home, tmp_path: Path) -> Callable[..., Result]:
-    runtime = home.bridge.runtime
-    settings = runtime.settings
-    path = tmp_path / "operator.toml"
-    values = {
-        "public_url": settings.public_url,
-        "secret_keys": [key.get_secret_value() for key in settings.secret_keys],
-        "database_url": f"sqlite:///{runtime.database.url.database}",
-        "institution": {"help_email": "aide@univ.example"},
-        "mail": {"host": "127.0.0.1", "sender": "noreply@univ.example"},
-        "services": [service.model_dump(mode="json", exclude_defaults=True) for service in settings.services],
-    }
-    path.write_text(to_toml(values), encoding="utf-8")
+    settings = home.bridge.runtime.settings
+    services = [service.model_dump(mode="json", exclude_defaults=True) for service in settings.services]
+    path = operator_file(settings, tmp_path, services=services)
     return lambda *words: CliRunner().invoke(main, ["--config", str(path), "why", *words])
 
 

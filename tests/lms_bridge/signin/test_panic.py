@@ -26,7 +26,7 @@ from lms_bridge.schema import Mirror, SsoSession
 from lms_bridge.signin import sessions
 from lms_bridge.signin.panic import Counts, StillOpen, count, press
 from tests.bridge_under_test import APP, PASSWORD, BridgeUnderTest, running_bridge
-from tests.served_bridge import to_toml
+from tests.served_bridge import operator_file
 
 OPERATOR = audit.Origin(actor="cli:test")
 ALL = Scope()
@@ -315,16 +315,7 @@ def test_among_many_sign_ins_at_once_none_slips_through(alarmed: BridgeUnderTest
 def test_the_command_says_what_it_ended_and_how_long_it_took(bridge: BridgeUnderTest, tmp_path: Path) -> None:
     bridge.add_account()
     bridge.browser().sign_in(password=PASSWORD)
-    settings = bridge.runtime.settings
-    values = {
-        "public_url": settings.public_url,
-        "secret_keys": [key.get_secret_value() for key in settings.secret_keys],
-        "database_url": f"sqlite:///{bridge.runtime.database.url.database}",
-        "institution": {"help_email": "aide@univ.example"},
-        "mail": {"host": "127.0.0.1", "sender": "noreply@univ.example"},
-    }
-    path = tmp_path / "operator.toml"
-    path.write_text(to_toml(values), encoding="utf-8")
+    path = operator_file(bridge.runtime.settings, tmp_path)
 
     def run(*words: str) -> Any:
         return CliRunner().invoke(main, ["--config", str(path), "panic", *words])
