@@ -1,9 +1,9 @@
 """Ending an account: at its owner's wish (asked for, taken back within a week, or carried out), or after its retention.
 
-Carried out, the row stays as a tombstone: its id, its key and its user name, which nobody gets again, so that the audit
-trail can still be read and another system's user is never taken for somebody else's. Everything that says who the
-person was goes, in two steps: at once what can be used or read (`erase`), and, when nothing is under way any more, the
-rows that the last messages needed (`forget`).
+Carried out, the row stays as a tombstone: its id, its key and its user name, which nobody gets again, so that another
+system's user is never taken for somebody else's. Everything that says who the person was goes, in two steps: at once
+what can be used or read (`erase`), and, when nothing is under way any more, the rows that the last messages needed
+(`forget`). The audit trail keeps that things happened and forgets to whom (`audit_sealing.pseudonymise_account`).
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, object_session
 
-from external_accounts import audit, confirmation
+from external_accounts import audit, confirmation, revocations
 from external_accounts.keys import Keys, UnknownKey
 from external_accounts.proof_deadlines import CODE_LIFETIME, begin_life, hold_subject, is_waiting_for_its_mail
 from external_accounts.schema import AccountId, Address, Proof
@@ -194,8 +194,16 @@ def make_proof(
         details=dict(details or {}),
     )
     session.add(proof)
-    session.flush()
+    _cancel_if_revoked(session, proof)
     return proof
+
+
+def _cancel_if_revoked(session: Session, proof: Proof) -> None:
+    """Everything of this moment may have been revoked meanwhile: the row is written first, then this is asked."""
+    session.flush()
+    if revocations.covers_proof(session, proof):
+        proof.cancelled_at = proof.created_at
+        session.flush()
 
 
 def renew(keys: Keys, proof: Proof, *, now: datetime) -> None:
@@ -211,6 +219,8 @@ def renew(keys: Keys, proof: Proof, *, now: datetime) -> None:
     proof.code_attempts = proof.code_round = 0
     proof.claimed_at = proof.cancelled_at = None
     proof.claimed_with = ""
+    if session := object_session(proof):
+        _cancel_if_revoked(session, proof)
 
 
 def _living(session: Session, keys: Keys, subject: Subject, purpose: str, now: datetime) -> Proof | None:

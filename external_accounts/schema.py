@@ -338,9 +338,28 @@ class OutboxMail(Base):
 
 
 class AuditEvent(Base):
-    """Who did what to whom, from where, with which outcome. Appended in the transaction of the change."""
+    """Who did what to whom, from where, with which outcome. Appended in the transaction of the change.
+
+    Triggers (`lms_bridge/migrations/audit_triggers.py`) refuse deletion and every change but two: sealing, once, and
+    dropping what says who it was together with the salt. See `external_accounts.audit_chain`.
+    """
 
     __tablename__ = "audit_events"
+    __table_args__ = (
+        Index("uq_audit_events_position", "position", unique=True),
+        Index(
+            "ix_audit_events_unsealed",
+            "id",
+            sqlite_where=text("position IS NULL"),
+            postgresql_where=text("position IS NULL"),
+        ),
+        Index(
+            "ix_audit_events_personal",
+            "at",
+            sqlite_where=text("salt IS NOT NULL"),
+            postgresql_where=text("salt IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Generated(), primary_key=True)
     at: Mapped[datetime] = mapped_column(index=True)
@@ -350,6 +369,12 @@ class AuditEvent(Base):
     actor: Mapped[str] = mapped_column(String(120), default="")
     network: Mapped[str] = mapped_column(String(50), default="")
     details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    position: Mapped[int | None]
+    """The place in the chain, from 1 without a gap. Empty: not sealed yet."""
+    salt: Mapped[str | None] = mapped_column(String(32))
+    """Goes when account, actor, network and details go."""
+    commitment: Mapped[str | None] = mapped_column(String(64))
+    hash: Mapped[str | None] = mapped_column(String(64))
 
 
 class ThrottleBucket(Base):

@@ -65,6 +65,8 @@ SIGN_IN_CAMPUS = Limit("sign-in campus", burst=3000, every=0.1)
 PROOF_MAIL_ADDRESS = Limit("proof mail address", burst=5, every=600)
 """Mails to one address: the sixth within the hour waits (D12)."""
 PROOF_MAIL_NETWORK = Limit("proof mail network", burst=60, every=10)
+THROTTLED_NOTE = Limit("throttled note", burst=1, every=60)
+WHY_MAIL = Limit("why mail", burst=3, every=3600)
 UNKNOWN_MAIL = Limit("unknown recipients", burst=100, every=36)
 """Mails to addresses nobody here has, all together: we are no way to write to strangers."""
 PROOF_MAIL_CAMPUS = Limit("proof mail campus", burst=1000, every=1)

@@ -20,8 +20,9 @@ from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
 from lms_bridge.helpdesk import extension_link, extensions, invitations, registrations
 from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
-from lms_bridge.selfservice import charter, confirm, forgot, home, register, reset
+from lms_bridge.selfservice import charter, confirm, forgot, home, register, reset, why
 from lms_bridge.selfservice.account import (
+    activity,
     addresses,
     data,
     deletion,
@@ -56,6 +57,7 @@ ACCOUNT_PAGES = (
     second_factor,
     undo,
     open_sessions,
+    activity,
     extension,
     data,
     deletion,
@@ -91,6 +93,7 @@ def create_app(runtime: Runtime) -> Flask:
         confirm.pages,
         register.pages,
         forgot.pages,
+        why.pages,
         reset.pages,
         asking.pages,
         activation_steps.pages,

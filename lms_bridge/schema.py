@@ -77,6 +77,8 @@ class ProxyGrant(Base):
     service_name: Mapped[str] = mapped_column(String(40))
     callbacks: Mapped[list[str]] = mapped_column(JSON)
     """The chain of callbacks, latest first."""
+    issued_at: Mapped[datetime | None]
+    """Empty for those of before this was noted."""
     expires_at: Mapped[datetime]
 
 
@@ -162,6 +164,21 @@ class SiteState(Base):
     last_error: Mapped[str] = mapped_column(String(300), default="", server_default="")
     nightly_day: Mapped[str] = mapped_column(String(10), default="", server_default="")
     """The local day (`2026-09-01`) whose nightly run was begun."""
+
+
+class WhyRequest(Base):
+    """Somebody asks why they cannot enter. Whether anybody is meant, the background work looks (I3)."""
+
+    __tablename__ = "why_requests"
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    sought: Mapped[str] = mapped_column(String(320))
+    """What was typed, in the form of `external_accounts.recovery.sought_text`."""
+    locale: Mapped[str] = mapped_column(String(10))
+    may_mail: Mapped[bool] = mapped_column(Boolean)
+    """Whether a mail was left in the budget of what was typed."""
+    asked_at: Mapped[datetime]
+    due_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class SyncRun(Base):

@@ -16,6 +16,8 @@ from typing import Any
 
 import requests
 
+from lms_bridge.settings import Settings
+
 START_SECONDS = 60
 
 
@@ -67,6 +69,20 @@ def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes], log: Path
         else:
             return
     raise RuntimeError(f"the bridge did not start:\n{log.read_text(errors='replace')[-3000:]}")
+
+
+def operator_file(settings: Settings, folder: Path, **more: Any) -> Path:
+    """The settings of a running bridge on SQLite as an operator's commands read them; `more` replaces entries."""
+    values = {
+        "public_url": settings.public_url,
+        "secret_keys": [key.get_secret_value() for key in settings.secret_keys],
+        "database_url": settings.database_url,
+        "institution": {"help_email": "aide@univ.example"},
+        "mail": {"host": "127.0.0.1", "sender": "noreply@univ.example"},
+    }
+    path = folder / "operator.toml"
+    path.write_text(to_toml(values | more), encoding="utf-8")
+    return path
 
 
 def to_toml(values: Mapping[str, Any]) -> str:

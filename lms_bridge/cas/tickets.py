@@ -262,7 +262,7 @@ _INSERT_GRANT = Prepared(
     lambda: insert(ProxyGrant).values(
         {
             name: bindparam(name)
-            for name in ("hash", "session_id", "account_id", "service_name", "callbacks", "expires_at")
+            for name in ("hash", "session_id", "account_id", "service_name", "callbacks", "issued_at", "expires_at")
         }
     )
 )
@@ -274,7 +274,13 @@ _FIND_GRANT = Prepared(
 
 
 def store_grant(
-    database: Database, grant: str, claimed: ClaimedTicket, *, callbacks: Sequence[str], expires_at: datetime
+    database: Database,
+    grant: str,
+    claimed: ClaimedTicket,
+    *,
+    callbacks: Sequence[str],
+    now: datetime,
+    expires_at: datetime,
 ) -> None:
     """Store a proxy-granting ticket that its service has already received."""
     with database.driver_for_writing() as connection:
@@ -287,6 +293,7 @@ def store_grant(
                 "account_id": claimed.account_id,
                 "service_name": claimed.service_name,
                 "callbacks": json.dumps(list(callbacks)),
+                "issued_at": now,
                 "expires_at": expires_at,
             },
         )

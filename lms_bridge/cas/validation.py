@@ -198,6 +198,7 @@ class Validator:
             grant,
             claimed,
             callbacks=[callback, *(claimed.proxies or ())],
+            now=now,
             expires_at=now + timedelta(hours=self.settings.proxy_hours),
         )
         return iou

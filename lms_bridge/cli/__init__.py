@@ -13,6 +13,7 @@ import click
 COMMANDS = (
     "accounts",
     "api-keys",
+    "audit",
     "config",
     "db",
     "demo",
@@ -21,9 +22,11 @@ COMMANDS = (
     "invitations",
     "lifecycle",
     "mail",
+    "panic",
     "registrations",
     "serve",
     "sync",
+    "why",
     "worker",
 )
 MODULES = {"api-keys": "api_keys", "import": "imports"}

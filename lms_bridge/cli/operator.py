@@ -6,8 +6,9 @@ import getpass
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, datetime
 from typing import NoReturn
+from zoneinfo import ZoneInfo
 
 import click
 
@@ -39,6 +40,15 @@ def last_day(runtime: Runtime, until: str | None) -> date | None:
     if day is not None and day < runtime.clock().astimezone(runtime.settings.zone).date():
         fail(f"{day} is over.")
     return day or usual_end(runtime)
+
+
+def moment(text: str, zone: ZoneInfo) -> datetime:
+    """A moment as an option says it (ISO 8601); without a zone it is the university's."""
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"`{text}` is no moment: write it like 2026-09-01 or 2026-09-01T08:00.")
+    return read if read.tzinfo is not None else read.replace(tzinfo=zone)
 
 
 def operator() -> audit.Origin:

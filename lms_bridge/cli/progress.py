@@ -15,6 +15,7 @@ class Progress:
     """A bar on a terminal, a line now and then elsewhere."""
 
     def __init__(self, name: str) -> None:
+        """`name` of what the work is done on."""
         self._name = name
         self._terminal = sys.stderr.isatty()
         self._said = time.monotonic()
@@ -27,6 +28,7 @@ class Progress:
             click.echo("\r\033[K", nl=False, err=True)
 
     def update(self, work: str, done: int, total: int) -> None:
+        """Called as often as one likes."""
         if self._terminal:
             filled = 30 * done // max(total, 1)
             bar = "#" * filled + "-" * (30 - filled)

@@ -3,14 +3,17 @@ is to be told, and passwords that somebody who was cut off may have set."""
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import structlog
 from sqlalchemy import delete, exists, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, directory_entries, erasure, reminders
+from external_accounts import audit, audit_sealing, directory_entries, erasure, reminders
 from external_accounts.schema import Account, AccountId, OutboxMail
+from lms_bridge.jobs.audit import seal_events
 from lms_bridge.lifecycle import runs
 from lms_bridge.mail.notices import notices
 from lms_bridge.runtime import Runtime
@@ -63,8 +66,10 @@ def erase_accounts(runtime: Runtime) -> int:
             if erasure.erase(session, account_id, notices=written, now=now, origin=audit.SYSTEM):
                 sessions.end_all_of(session, account_id, reason="account erased", now=now, origin=audit.SYSTEM)
                 done += 1
+        while seal_events(runtime):  # only what is sealed may lose who it was
+            pass
         with runtime.database.begin() as session:
-            done += _forget(session, account_id)
+            done += _forget(session, account_id, now)
     return done
 
 
@@ -105,7 +110,7 @@ def _begin_night(runtime: Runtime, job: str, day: str) -> bool:
     return bool(claimed)
 
 
-def _forget(session: Session, account_id: AccountId) -> bool:
+def _forget(session: Session, account_id: AccountId, now: datetime) -> bool:
     """Drop the rows that say anything about an erased account, when nothing is on its way any more.
 
     Its sessions' tickets carry the logout messages, its mails are perhaps with a mail server just now.
@@ -118,6 +123,8 @@ def _forget(session: Session, account_id: AccountId) -> bool:
         )
     )
     if account.erased_at is None or account.erasure_due_at is None or under_way:
+        return False
+    if not audit_sealing.pseudonymise_account(session, account_id, now=now):
         return False
     for table in (Ticket, ProxyGrant, SsoSession):
         session.execute(delete(table).where(table.account_id == account_id))

@@ -14,9 +14,10 @@ import structlog
 
 from external_accounts.database import Base, Waiting
 from external_accounts.schema import Account, OutboxMail, Proof, Registration
-from lms_bridge.jobs import functions, people
+from lms_bridge.jobs import audit, functions, people
 from lms_bridge.runtime import Runtime
-from lms_bridge.schema import Mirror, Ticket
+from lms_bridge.schema import Mirror, Ticket, WhyRequest
+from lms_bridge.selfservice import why_answers
 from lms_bridge.selfservice.activation import mails
 
 log = structlog.get_logger(__name__)
@@ -48,6 +49,7 @@ JOBS = (
     Job("answer_registrations", functions.answer_registrations, every=2, woken_by=(Registration,)),
     Job("write_activation_mails", mails.write_first_mails, every=2, woken_by=(Account,)),
     Job("answer_searches", functions.answer_searches, every=1, woken_by=(Proof,)),
+    Job("answer_whys", why_answers.answer_due, every=2, woken_by=(WhyRequest,)),
     Job("deliver_mails", functions.deliver_mails, every=1, woken_by=(OutboxMail,)),
     Job("read_bounces", functions.read_bounces, every=15),
     Job("end_sessions_in_moodle", functions.end_sessions_in_moodle, every=2, woken_by=(Mirror,)),
@@ -56,6 +58,8 @@ JOBS = (
     Job("introduce_sites", functions.introduce_sites, every=600),
     Job("keep_registrations_tidy", functions.keep_registrations_tidy, every=600),
     Job("end_overdue_sessions", functions.end_overdue_sessions, every=30),
+    Job("seal_events", audit.seal_events, every=5),
+    Job("pseudonymise_events", audit.pseudonymise_events, every=3600),
     Job("erase_accounts", people.erase_accounts, every=60),
     Job("write_directory_entries", people.write_directory_entries, every=30, woken_by=(Account,)),
     Job("settle_passwords", people.settle_passwords, every=60),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import text
 
-import external_accounts.institution_schema  # noqa: F401 (all declare their tables)
+import external_accounts.audit_schema
+import external_accounts.institution_schema  # noqa: F401
 import lms_bridge.schema  # noqa: F401
 from external_accounts.database import Base, Database
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from sqlalchemy.orm import Session
-
 from external_accounts import audit, proofs, recovery, throttle
-from external_accounts.throttle import Throttled, Use
+from lms_bridge.selfservice import mail_budgets
 from lms_bridge.web.request import origin, runtime
 
 
@@ -21,15 +17,8 @@ def seek(sought: str, *, purpose: str, event: str, service: str | None, locale: 
     """
     bridge = runtime()
     now = bridge.clock()
-    network = throttle.network_use(
-        origin().network,
-        bridge.settings.throttle.campus_prefixes,
-        ordinary=throttle.PROOF_MAIL_NETWORK,
-        campus_limit=throttle.PROOF_MAIL_CAMPUS,
-    )
     with bridge.database.begin() as session:
-        throttle.reserve(session, [network], now)
-        may_mail = _within_budget(session, sought, now)
+        may_mail = mail_budgets.take(session, throttle.PROOF_MAIL_ADDRESS, sought, now)
         proof = recovery.ask(
             session,
             bridge.keys,
@@ -43,12 +32,3 @@ def seek(sought: str, *, purpose: str, event: str, service: str | None, locale: 
         outcome = "noted" if may_mail else "over budget"
         audit.record(session, event, outcome=outcome, now=now, origin=origin(), proof_id=proof.id)
         return proofs.handle_token(bridge.keys, proof)
-
-
-def _within_budget(session: Session, sought: str, now: datetime) -> bool:
-    try:
-        with session.begin_nested():
-            throttle.reserve(session, [Use(throttle.PROOF_MAIL_ADDRESS, sought)], now)
-    except Throttled:
-        return False
-    return True

@@ -30,6 +30,7 @@ from lms_bridge.settings.mailbox import Mailbox, SecondFactor
 from lms_bridge.settings.moodle_sites import RegistrationMode, Site
 from lms_bridge.settings.registration import HelpDesk, Registration
 from lms_bridge.settings.sections import (
+    Audit,
     Charter,
     File,
     Imports,
@@ -94,6 +95,7 @@ class Settings(BaseSettings):
     mail: Mail = Field(description="See `[mail]`.")
     sessions: Sessions = Field(Sessions(), description="See `[sessions]`.")
     reminders: Reminders = Field(Reminders(), description="See `[reminders]`.")
+    audit: Audit = Field(Audit(), description="See `[audit]`.")
     throttle: Throttle = Field(Throttle(), description="See `[throttle]`.")
     jobs: Jobs = Field(Jobs(), description="See `[jobs]`.")
     local: Local = Field(Local(), description="See `[local]`.")

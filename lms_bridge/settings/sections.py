@@ -180,6 +180,17 @@ class Reminders(Section):
         return Periods(self.check_months, self.password_months)
 
 
+class Audit(Section):
+    """The audit trail. See `docs/explanation/audit.md`."""
+
+    pseudonymise_months: int = Field(
+        12,
+        ge=0,
+        le=120,
+        description="After so many months an event says no more who it was about, who did it and from where. 0: never.",
+    )
+
+
 class Throttle(Section):
     """Protection against guessing. See `docs/explanation/throttling.md`."""
 

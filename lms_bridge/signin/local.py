@@ -7,6 +7,7 @@ one answer for unknown, wrong, and not allowed.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
@@ -80,6 +81,7 @@ def sign_in(
             found = find_local_credential(session, identifier)
     except throttle.Throttled as throttled:
         log.warning("signin.local", outcome="throttled", network=origin.network, retry_after=throttled.retry_after)
+        _note_throttled(runtime, origin, now)
         raise
     verdict = _verify(runtime, found.hash if found else None, password, uses)
     secret = ""
@@ -190,6 +192,19 @@ def _budgets(runtime: Runtime, identifier: str, device: str, origin: audit.Origi
         else throttle.Use(throttle.SIGN_IN_IDENTIFIER, canonical_identifier(identifier))
     )
     return [by_whom, _by_network(runtime, origin)]
+
+
+def _note_throttled(runtime: Runtime, origin: audit.Origin, now: datetime) -> None:
+    """One event for a network and minute: the trail must not grow as fast as somebody can knock."""
+    noted = throttle.network_use(
+        origin.network,
+        runtime.settings.throttle.campus_prefixes,
+        ordinary=throttle.THROTTLED_NOTE,
+        campus_limit=throttle.THROTTLED_NOTE,
+    )
+    with suppress(throttle.Throttled), runtime.database.begin() as session:
+        throttle.reserve(session, [noted], now)
+        audit.record(session, "signin.local", outcome="throttled", now=now, origin=origin)
 
 
 def _by_network(runtime: Runtime, origin: audit.Origin) -> throttle.Use:

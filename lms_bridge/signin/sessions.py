@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from external_accounts import audit
+from external_accounts import audit, revocations
 from external_accounts.accounts import FACT_COLUMNS, AccountFacts, facts_from_row
 from external_accounts.database import Database, Prepared, note_waiting, read_time
 from external_accounts.schema import Account, AccountId, Address
@@ -78,6 +78,10 @@ def start(
         },
     )
     audit.record(session, "session.started", outcome="ok", now=now, origin=origin, account_id=account_id, issuer=issuer)
+    if revocations.covers_session(session, created_at=now, account_id=account_id, issuer=issuer):
+        # Everything of this moment was revoked while the person signed in: they sign in once more.
+        mine = session.scalar(select(SsoSession.id).where(SsoSession.secret_hash == _hash(secret)))
+        end(session, [mine or 0], reason="revoked", now=now, origin=origin)
     return secret
 
 

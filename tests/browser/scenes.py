@@ -600,6 +600,32 @@ def account_sessions(stage: Stage, page: Page) -> None:
     page.goto(stage.at("/account/sessions"))
 
 
+@scene("Pourquoi je n'entre pas\N{NO-BREAK SPACE}?", "Why can't I enter?")
+def why(stage: Stage, page: Page) -> None:
+    page.goto(stage.at("/pourquoi"))
+
+
+@scene("Pourquoi je n'entre pas\N{NO-BREAK SPACE}?", "Why can't I enter?")
+def why_sent(stage: Stage, page: Page) -> None:
+    why(stage, page)
+    page.fill("#identifier", fresh_name())
+    press(page.locator("main button[type=submit]"))
+
+
+@scene("Mon activité", "My activity")
+def account_activity(stage: Stage, page: Page) -> None:
+    name = stage.account(fresh_name())
+    stage.bridge.browser().sign_in(name, "not the password")
+    sign_in(stage, page, name, stage.updago)
+    page.goto(stage.at("/account/activity"))
+
+
+@scene("Mon activité", "My activity")
+def account_activity_earlier(stage: Stage, page: Page) -> None:
+    account_activity(stage, page)
+    page.goto(stage.at("/account/activity", before="1"))
+
+
 @scene("Mes sessions", "My sessions")
 def account_sessions_ended(stage: Stage, page: Page) -> None:
     account_sessions(stage, page)

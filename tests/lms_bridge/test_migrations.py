@@ -15,7 +15,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, select
 
-import external_accounts.institution_schema  # noqa: F401 (all declare their tables)
+import external_accounts.audit_schema
+import external_accounts.institution_schema  # noqa: F401
 import lms_bridge.schema  # noqa: F401
 from external_accounts.accounts import Person, create_account
 from external_accounts.database import Base, Database

@@ -65,7 +65,7 @@ def everything_about(session: Session, account_id: AccountId, *, now: datetime) 
             for row in session.scalars(select(Mirror).where(Mirror.account_id == account_id).order_by(Mirror.site))
         ],
         "mails": rows(OutboxMail, OutboxMail.id, without=SECRET | {"proof_id"}),
-        "history": rows(AuditEvent, AuditEvent.id),
+        "history": rows(AuditEvent, AuditEvent.id, without=SECRET | {"salt", "commitment", "position"}),
     }
 
 
