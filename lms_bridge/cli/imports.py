@@ -102,8 +102,8 @@ def imports(
             )
         stopped = [stop for stop in planned.stops if not (stop.answerable and checksum == planned.checksum)]
         outcome = None
-        if apply_it and not stopped and planned.pending:
-            if not (yes or as_json or not sys.stdin.isatty()):
+        if apply_it and not stopped:
+            if planned.pending and not (yes or as_json or not sys.stdin.isatty()):
                 _tell(planned, sheet, None, stopped)
                 click.confirm("Do it?", abort=True, err=True)
             outcome = _apply(file, importing.run(runtime, rules, operator()), planned)
