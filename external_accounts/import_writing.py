@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, update
 from sqlalchemy.orm import Session
 
 from external_accounts import audit, name_index
@@ -142,10 +142,15 @@ def change(session: Session, decision: Decision, pen: Pen) -> None:
             account.activation_mail_due_at = pen.now
     account.note_change()
     session.flush()
+    if "rights_end_at" in decision.changes:
+        # What was said and done about the former end is over: the new one is warned of anew.
+        session.execute(delete(LifecycleNotice).where(LifecycleNotice.account_id == account.id))
     if decision.kind == "end":
         _close(session, account, pen)
     if decision.kind == "revive":
         hand_over(session, REVIVED, account.id, now=pen.now)
+        if account.activated_at is None and any(one.role == RECOVERY for one in account.addresses):
+            account.activation_mail_due_at = pen.now
     audit.record(
         session,
         {"end": "account.ended", "revive": "account.revived"}.get(decision.kind, "account.updated"),

@@ -90,6 +90,8 @@ def imports(
     with running(context) as runtime, i18n.use_locale(i18n.SOURCE_LOCALE):
         _check(runtime, profile, end_missing)
         sheet = _read(file)
+        if unknown := set(accepted) - {line.external_key for line in sheet.lines}:
+            fail(f"--accept-duplicates: {', '.join(sorted(unknown))} is no key of a line of {file}.")
         rules = importing.rules(runtime, default_profile=profile, accepted=accepted)
         with Progress(file.name) as progress:
             planned = plan(

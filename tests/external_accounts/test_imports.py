@@ -186,14 +186,20 @@ def test_i10_an_end_that_has_come_ends_sessions_and_proofs_and_is_handed_over(da
 
 def test_a_later_end_opens_the_same_account_again(people: Database) -> None:
     imported(people, sheet([ADA], FULL))
+    with people.begin() as session:
+        person = account(session, "1")
+        person.activation_mail_due_at = None
+        session.add(LifecycleNotice(account_id=person.id, kind="closed", about=end_of("2027-06-30"), at=NOW))
     later = rules(NOW + timedelta(days=400))
     plan = planned(people, sheet([("1", "Sciences")], ("matricule", "composante")), later)
     assert (plan.decisions[0].kind, plan.decisions[0].notes) == ("leave", ("ended",))
     outcome = imported(people, sheet([("1", "2028-06-30")], ("matricule", "fin")), later)
     assert outcome.done == {"revive": 1}
     assert accounts(people)["1"]["username"] == "ada.lovelace"
+    assert accounts(people)["1"]["mail"], "the activation that was never done can be done now"
     with people.read() as session:
         assert session.scalars(select(Handover.event)).all() == ["account.revived"]
+        assert session.scalars(select(LifecycleNotice)).all() == [], "the new end is warned of anew"
 
 
 def test_d55_a_file_without_ends_ends_nobody(people: Database) -> None:
