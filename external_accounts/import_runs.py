@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TypeVar
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from external_accounts import audit
@@ -42,7 +42,7 @@ from external_accounts.name_index import alike_among
 from external_accounts.schema import Account
 from external_accounts.usernames import series
 
-BATCH = 200
+BATCH = 100
 """Lines in one transaction: it holds SQLite's only write lock."""
 TRIES = 5
 """How often a batch is begun again because another process took a name or a key in between."""
@@ -222,7 +222,7 @@ def _apply_batch(run: Run, plan: Plan, batch: Sequence[Decision], outcome: Outco
         try:
             with run.database.begin() as session:
                 taken = write(run, session, batch, plan.wishes, plan.alike_lines, usernames)
-        except IntegrityError:
+        except (IntegrityError, OperationalError):  # the latter where two runs wait for each other's names
             if turn == TRIES - 1:
                 raise
         else:
