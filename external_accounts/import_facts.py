@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from external_accounts.addresses import parse_address
+from external_accounts.addresses import stored_address
 from external_accounts.duplicates import Traits, traits
 from external_accounts.import_rows import Wish
 from external_accounts.imports import Facts, Known, KnownAddress
@@ -23,7 +23,7 @@ PAGE = 2000
 
 def traits_of(wish: Wish) -> Traits:
     """What is compared of a line that would create an account."""
-    addresses = [parse_address(one).key for one in (wish.private_email, wish.institutional_email) if one]
+    addresses = [stored_address(one).key for one in (wish.private_email, wish.institutional_email) if one]
     return traits(
         wish.given_name or "", wish.family_name or "", wish.birth_name or "", addresses=addresses, unit=wish.unit or ""
     )

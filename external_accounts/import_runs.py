@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TypeVar
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from external_accounts import audit
@@ -42,11 +42,11 @@ from external_accounts.name_index import alike_among
 from external_accounts.schema import Account
 from external_accounts.usernames import series
 
-BATCH = 200
+BATCH = 100
 """Lines in one transaction: it holds SQLite's only write lock."""
 TRIES = 5
 """How often a batch is begun again because another process took a name or a key in between."""
-_NAMES_AT_ONCE = 8
+_NAMES_AT_ONCE = 4
 _MOST_NAMESAKES = 8000
 
 Some = TypeVar("Some")
@@ -222,7 +222,7 @@ def _apply_batch(run: Run, plan: Plan, batch: Sequence[Decision], outcome: Outco
         try:
             with run.database.begin() as session:
                 taken = write(run, session, batch, plan.wishes, plan.alike_lines, usernames)
-        except IntegrityError:
+        except (IntegrityError, OperationalError):  # the latter where two runs wait for each other's names
             if turn == TRIES - 1:
                 raise
         else:
@@ -286,30 +286,48 @@ def usernames_for(run: Run, decisions: Sequence[Decision]) -> dict[str, str]:
     Free is one that no account holds or held, and that the directory of the profile has not. Directories are asked
     here, outside any transaction: they may take their time.
     """
-    given = {one.external_key: one.changes["username"] for one in decisions if "username" in one.changes}
-    reserved = set(given.values())
-    names = dict(given)
+    names = {one.external_key: one.changes["username"] for one in decisions if "username" in one.changes}
+    made = [_Series(run, one) for one in decisions if one.external_key not in names]
+    reserved = set(names.values())
     with run.database.read() as session:
-        for decision in decisions:
-            if decision.external_key not in names:
-                name = _free(run, session, decision, reserved)
-                reserved.add(name)
-                names[decision.external_key] = name
+        # Most find a free one among the first few: one question for all.
+        taken = _taken(session, [name for one in made for name in one.proposed])
+    for one in made:
+        name = one.first_free(taken | reserved)
+        reserved.add(name)
+        names[one.external_key] = name
     return names
 
 
-def _free(run: Run, session: Session, decision: Decision, reserved: set[str]) -> str:
-    rules, said = run.rules, decision.changes
-    policy = rules.profiles[said["profile"]]
-    directory = run.directories.get(policy.directory)
-    proposed = series(rules.form(policy), Person(said["given_name"], said["family_name"]))
-    for _ in range(_MOST_NAMESAKES // _NAMES_AT_ONCE):
-        names = [name for name in islice(proposed, _NAMES_AT_ONCE) if rules.fits(name, policy)]
-        taken = set(session.scalars(select(Account.username).where(Account.username.in_(names))))
-        for name in names:
-            if name not in taken and name not in reserved and (directory is None or directory.find(name) is None):
-                return name
-    raise LookupError(f"no user name is free for {decision.external_key}")
+class _Series:
+    """The user names that somebody could have, a few at a time."""
+
+    def __init__(self, run: Run, decision: Decision) -> None:
+        said = decision.changes
+        self.external_key = decision.external_key
+        self._run, self._policy = run, run.rules.profiles[said["profile"]]
+        self._directory = run.directories.get(self._policy.directory)
+        person = Person(said["given_name"], said["family_name"])
+        self._names = islice(series(run.rules.form(self._policy), person), _MOST_NAMESAKES)
+        self.proposed = self._next()
+
+    def _next(self) -> list[str]:
+        return [name for name in islice(self._names, _NAMES_AT_ONCE) if self._run.rules.fits(name, self._policy)]
+
+    def first_free(self, taken: set[str]) -> str:
+        """The first one that is not among `taken`, which knows of the first few, and that the directory has not."""
+        while self.proposed:
+            for name in self.proposed:
+                if name not in taken and (self._directory is None or self._directory.find(name) is None):
+                    return name
+            self.proposed = self._next()
+            with self._run.database.read() as session:
+                taken = taken | _taken(session, self.proposed)
+        raise LookupError(f"no user name is free for {self.external_key}")
+
+
+def _taken(session: Session, names: Sequence[str]) -> set[str]:
+    return set(session.scalars(select(Account.username).where(Account.username.in_(names))))
 
 
 def _batches(values: Sequence[Some]) -> Iterator[Sequence[Some]]:

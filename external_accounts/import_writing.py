@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, update
 from sqlalchemy.orm import Session
 
 from external_accounts import audit, name_index
 from external_accounts.accounts import lock_account
 from external_accounts.address_changes import drop_address
-from external_accounts.addresses import EmailAddress, parse_address, primary_address, set_primary_address
+from external_accounts.addresses import EmailAddress, primary_address, set_primary_address, stored_address
 from external_accounts.database import note_waiting
 from external_accounts.handovers import ENDED, REVIVED, hand_over
 from external_accounts.identities import LOCAL
@@ -121,7 +121,7 @@ def _addresses(account_id: AccountId, said: Mapping[str, Any], now: datetime) ->
     rows: dict[str, dict[str, Any]] = {}
     for name, role in (("institutional_email", INSTITUTIONAL), ("private_email", RECOVERY)):
         if name in said:
-            email = parse_address(said[name])
+            email = stored_address(said[name])
             row = {"account_id": account_id, "email": email.email, "email_key": email.key, "role": role}
             rows.setdefault(email.key, row | {"is_primary": not rows, "created_at": now, "confirmed_by": ""})
     return list(rows.values())
@@ -135,17 +135,22 @@ def change(session: Session, decision: Decision, pen: Pen) -> None:
         if name not in ("private_email", "institutional_email"):
             setattr(account, name, value)
     if "institutional_email" in decision.changes:
-        _set_address(session, account, parse_address(decision.changes["institutional_email"]), INSTITUTIONAL, pen.now)
+        _set_address(session, account, stored_address(decision.changes["institutional_email"]), INSTITUTIONAL, pen.now)
     if "private_email" in decision.changes:
-        _set_address(session, account, parse_address(decision.changes["private_email"]), RECOVERY, pen.now)
+        _set_address(session, account, stored_address(decision.changes["private_email"]), RECOVERY, pen.now)
         if account.activated_at is None:
             account.activation_mail_due_at = pen.now
     account.note_change()
     session.flush()
+    if "rights_end_at" in decision.changes:
+        # What was said and done about the former end is over: the new one is warned of anew.
+        session.execute(delete(LifecycleNotice).where(LifecycleNotice.account_id == account.id))
     if decision.kind == "end":
         _close(session, account, pen)
     if decision.kind == "revive":
         hand_over(session, REVIVED, account.id, now=pen.now)
+        if account.activated_at is None and any(one.role == RECOVERY for one in account.addresses):
+            account.activation_mail_due_at = pen.now
     audit.record(
         session,
         {"end": "account.ended", "revive": "account.revived"}.get(decision.kind, "account.updated"),

@@ -16,7 +16,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Literal
 
 from external_accounts.accounts import Person
-from external_accounts.addresses import parse_address
+from external_accounts.addresses import stored_address
 from external_accounts.duplicates import Traits, likeness, traits
 from external_accounts.import_rows import Problem, Wish
 from external_accounts.name_index import Alike
@@ -284,7 +284,7 @@ def _addresses(wish: Wish, account: Known) -> tuple[dict[str, str], list[Note]]:
         ("institutional_email", INSTITUTIONAL, wish.institutional_email),
         ("private_email", RECOVERY, wish.private_email),
     ):
-        if email is None or parse_address(email).key in held:
+        if email is None or stored_address(email).key in held:
             continue
         if any(address.role == role and address.confirmed for address in account.addresses):
             notes.append("address_confirmed")

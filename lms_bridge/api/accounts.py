@@ -25,7 +25,7 @@ from external_accounts.schema import Account
 from lms_bridge import importing
 from lms_bridge.api import models, openapi, problems
 from lms_bridge.api.problems import ApiProblem
-from lms_bridge.api.requests import Repeatable, authorise, body
+from lms_bridge.api.requests import Repeatable, authorise, body, require
 from lms_bridge.i18n import gettext as _
 from lms_bridge.web.request import origin, runtime
 
@@ -144,6 +144,7 @@ def _once(
         wanted = decision(facts_for(session, [wish], alike_lines={})[key], wish, run)
     if wanted.kind == "refuse":
         raise _refused(wanted)
+    _check_scope(caller, wanted)
     names = usernames_for(run, [wanted] if wanted.kind == "create" else [])
     wishes = {} if "ends_now" in wanted.notes else {key: wish}
     with run.database.begin() as session:
@@ -162,6 +163,15 @@ def _once(
         answer = _document(_known(session, key), importing.note_words(wanted))
         repeatable.remember(session, done, answer, run.rules.now)
     return done, answer
+
+
+def _check_scope(caller: Caller, decision: Decision) -> None:
+    """What a request comes to needs its scope too: an end by `PATCH`, or a `POST` that takes an account over."""
+    needed = "accounts:end" if decision.ends or decision.kind == "end" else ""
+    if "taken_over" in decision.notes:
+        needed = "accounts:update"
+    if needed:
+        require(caller, needed)
 
 
 def _reserve_end(session: Session, run: Run, caller: Caller) -> None:

@@ -55,9 +55,14 @@ def authorise(scope: str) -> Caller:
             api_keys.note_use(session, caller, now)
     if caller is None:
         raise ApiProblem("unauthorised", headers={"WWW-Authenticate": 'Bearer realm="lms-bridge"'})
+    require(caller, scope)
+    return caller
+
+
+def require(caller: Caller, scope: str) -> None:
+    """Raises: ApiProblem: the key is not for this."""
     if scope not in caller.scopes:
         raise ApiProblem("forbidden", _("It needs the scope %(scope)s.", scope=scope))
-    return caller
 
 
 def body(model: type[Model]) -> Model:

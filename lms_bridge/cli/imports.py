@@ -90,6 +90,8 @@ def imports(
     with running(context) as runtime, i18n.use_locale(i18n.SOURCE_LOCALE):
         _check(runtime, profile, end_missing)
         sheet = _read(file)
+        if unknown := set(accepted) - {line.external_key for line in sheet.lines}:
+            fail(f"--accept-duplicates: {', '.join(sorted(unknown))} is no key of a line of {file}.")
         rules = importing.rules(runtime, default_profile=profile, accepted=accepted)
         with Progress(file.name) as progress:
             planned = plan(
@@ -102,8 +104,8 @@ def imports(
             )
         stopped = [stop for stop in planned.stops if not (stop.answerable and checksum == planned.checksum)]
         outcome = None
-        if apply_it and not stopped and planned.pending:
-            if not (yes or as_json or not sys.stdin.isatty()):
+        if apply_it and not stopped:
+            if planned.pending and not (yes or as_json or not sys.stdin.isatty()):
                 _tell(planned, sheet, None, stopped)
                 click.confirm("Do it?", abort=True, err=True)
             outcome = _apply(file, importing.run(runtime, rules, operator()), planned)

@@ -211,6 +211,11 @@ class Settings(BaseSettings):
             raise ValueError(f"registration: there is no [[profiles]] entry called {', '.join(sorted(unknown))}")
 
     def _consistent_profiles(self) -> None:
+        proposed = self.imports.username_form.format(given="ada", family="lovelace", initial="a")
+        if re.fullmatch(self.local.username_pattern, proposed):
+            raise ValueError(
+                "imports.username_form: its names lie within local.username_pattern, which is for accounts kept here"
+            )
         directories = {directory.name for directory in self.directories}
         for profile in self.profiles:
             if profile.directory is not None and profile.directory not in directories:

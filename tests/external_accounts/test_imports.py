@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -186,14 +187,20 @@ def test_i10_an_end_that_has_come_ends_sessions_and_proofs_and_is_handed_over(da
 
 def test_a_later_end_opens_the_same_account_again(people: Database) -> None:
     imported(people, sheet([ADA], FULL))
+    with people.begin() as session:
+        person = account(session, "1")
+        person.activation_mail_due_at = None
+        session.add(LifecycleNotice(account_id=person.id, kind="closed", about=end_of("2027-06-30"), at=NOW))
     later = rules(NOW + timedelta(days=400))
     plan = planned(people, sheet([("1", "Sciences")], ("matricule", "composante")), later)
     assert (plan.decisions[0].kind, plan.decisions[0].notes) == ("leave", ("ended",))
     outcome = imported(people, sheet([("1", "2028-06-30")], ("matricule", "fin")), later)
     assert outcome.done == {"revive": 1}
     assert accounts(people)["1"]["username"] == "ada.lovelace"
+    assert accounts(people)["1"]["mail"], "the activation that was never done can be done now"
     with people.read() as session:
         assert session.scalars(select(Handover.event)).all() == ["account.revived"]
+        assert session.scalars(select(LifecycleNotice)).all() == [], "the new end is warned of anew"
 
 
 def test_d55_a_file_without_ends_ends_nobody(people: Database) -> None:
@@ -409,6 +416,32 @@ def test_what_changed_between_plan_and_run_is_set_aside(database: Database, monk
     outcome = import_runs.apply(run, plan)
     assert outcome.done == {"create": 1}
     assert problems(tuple(outcome.set_aside)) == {"1": {("homonym_checked", "homonym")}}
+
+
+def test_two_runs_at_once_make_everybody_once(database: Database) -> None:
+    """One with the keys in the order of the names, one against it, and both with the same names to give."""
+    one = [(f"a{number:03}", f"Nom{number}", "Ada") for number in range(450)]
+    other = [(f"b{number:03}", f"Nom{449 - number}", "Ada") for number in range(450)]
+    accepted = rules(accepted=frozenset(line[0] for line in one + other))
+    failures: list[Exception] = []
+
+    def run(lines: list[tuple[str, ...]]) -> None:
+        try:
+            imported(database, sheet(lines), accepted)
+        except Exception as failure:  # noqa: BLE001 (told to the test)
+            failures.append(failure)
+
+    threads = [threading.Thread(target=run, args=(lines,)) for lines in (one, other, one)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    for lines in (one, other):  # what was set aside is made by the next run
+        imported(database, sheet(lines), accepted)
+    made = accounts(database)
+    assert len(made) == 900
+    assert len({account["username"] for account in made.values()}) == 900
 
 
 KEYS = st.sampled_from(["1", "2", "3", "4", "5"])

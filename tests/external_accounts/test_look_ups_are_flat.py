@@ -13,8 +13,12 @@ import pytest
 from sqlalchemy import event, insert, text
 from sqlalchemy.orm import Session
 
+from external_accounts import name_index
 from external_accounts.database import Database
 from external_accounts.identities import LOCAL, find_local_credential
+from external_accounts.import_facts import facts_for
+from external_accounts.import_rows import Wish
+from external_accounts.institution_schema import NameKey
 from external_accounts.schema import Account, Address, LocalPassword, SignInIdentity
 from lms_bridge import migrations
 from tests.external_accounts.conftest import NOW
@@ -46,7 +50,16 @@ def fill(database: Database, size: int) -> None:
     when = {"created_at": NOW, "refreshed_at": NOW}
     with database.begin() as session:
         account = {"profile": "learner", "created_at": NOW, "version": 1}
-        session.execute(insert(Account), [account | {"id": n, "username": name, "key": name} for n, name, _ in people])
+        names = [
+            {"given_name": f"Given{n}", "family_name": f"Family{n}", "external_key": f"k{n}"} for n, _, _ in people
+        ]
+        rows = [
+            account | said | {"id": n, "username": name, "key": name}
+            for said, (n, name, _) in zip(names, people, strict=True)
+        ]
+        session.execute(insert(Account), rows)
+        keys = [key for n, _, _ in people for key in name_index.rows(n, f"Given{n}", f"Family{n}")]
+        session.execute(insert(NameKey), keys)
         identities = [{"account_id": n, "issuer": LOCAL, "subject": name, **when} for n, name, _ in people]
         session.execute(insert(SignInIdentity), identities)
         address = {"role": "contact", "is_primary": True, "created_at": NOW}
@@ -81,6 +94,22 @@ def steps(database: Database, act: Callable[[Session], object]) -> int:
 @pytest.mark.parametrize("identifier", ["ext.p7", "p7@mail.example", "ext.nobody", "nobody@mail.example"])
 def test_finding_who_signs_in(universities: dict[int, Database], identifier: str) -> None:
     few, many = (steps(universities[size], look_up(identifier)) for size in (SMALL, LARGE))
+    assert many < 3 * few + 200, f"{few} steps among {SMALL} accounts, {many} among {LARGE}"
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        Wish("k7", given_name="Ada", family_name="Unheard"),
+        Wish("new", given_name="Given7", family_name="Family7", private_email="p7@mail.example", sponsor="ext.p9"),
+        Wish("new", given_name="A", family_name="Family7", username="ext.p8", sponsor="p9@mail.example"),
+    ],
+)
+def test_finding_what_an_import_has_to_know_of_a_line(universities: dict[int, Database], wish: Wish) -> None:
+    def look_up(session: Session) -> object:
+        return facts_for(session, [wish], alike_lines={})
+
+    few, many = (steps(universities[size], look_up) for size in (SMALL, LARGE))
     assert many < 3 * few + 200, f"{few} steps among {SMALL} accounts, {many} among {LARGE}"
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from external_accounts import api_keys, audit, throttle
+from external_accounts.accounts import Person, create_account
 from external_accounts.institution_schema import ApiAnswer, ApiKey
-from external_accounts.schema import Account, AuditEvent
+from external_accounts.schema import Account, AuditEvent, SignInIdentity
 from lms_bridge.jobs.functions import purge
 from tests.bridge_under_test import BridgeUnderTest
 from tests.lms_bridge.api.program import ADA, Program
@@ -144,6 +145,26 @@ def test_a_key_opens_what_its_scopes_say_until_it_is_revoked_or_expires(universi
         session.scalars(select(ApiKey)).one().expires_at = None
         api_keys.revoke(session, "reader", now=university.clock(), origin=audit.SYSTEM)
     assert reader.call("GET", f"{ACCOUNTS}/V1").status_code == 401
+
+
+def test_what_a_request_comes_to_needs_its_scope_too(program: Program, university: BridgeUnderTest) -> None:
+    program.call("POST", ACCOUNTS, ADA)
+    tomorrow = (university.clock() + timedelta(days=1)).date().isoformat()
+    changer = Program(university, "accounts:update", name="changer")
+    assert changer.call("PATCH", f"{ACCOUNTS}/V1", {"rights_end": tomorrow}).status_code == 403
+    assert changer.call("PATCH", f"{ACCOUNTS}/V1", {"rights_end": "2099-01-01"}).status_code == 200
+    now = university.clock()
+    with university.runtime.database.begin() as session:
+        person = Person("Grace", "Hopper")
+        here = create_account(session, username="ghopper", profile="vacataire", person=person, activated=True, now=now)
+        here.identities.append(
+            SignInIdentity(issuer="sel", subject="ghopper", attributes={}, created_at=now, refreshed_at=now)
+        )
+    grace = {"external_key": "V2", "given_name": "Grace", "family_name": "Hopper", "profile": "vacataire"}
+    creator = Program(university, "accounts:create", name="creator")
+    assert creator.call("POST", ACCOUNTS, {**grace, "username": "ghopper"}).status_code == 403
+    assert program.call("POST", ACCOUNTS, {**grace, "username": "ghopper"}).json()["username"] == "ghopper"
+    assert count(university) == 2
 
 
 def test_a_browser_that_is_signed_in_gains_nothing(university: BridgeUnderTest) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -173,9 +174,35 @@ def test_wrong_words_are_refused(run: Run, tmp_path: Path, monkeypatch: pytest.M
     assert "--profile" in run(file, "--end-missing").stderr
     assert "vacataire" in run(file, "--profile", "nobody").stderr
     assert "--example" in run().stderr
+    assert "no key of a line" in run(file, "--accept-duplicates", "9").stderr
     monkeypatch.setitem(sys.modules, "python_calamine", None)
     (tmp_path / "x.xlsx").write_bytes(written("xlsx", [["matricule"]]))
     assert "lms-bridge[xlsx]" in run(tmp_path / "x.xlsx").stderr
+
+
+@pytest.mark.parametrize(("answer", "code", "written_then"), [(b"n\n", 1, 0), (b"y\n", 0, 1)])
+def test_on_a_terminal_it_asks_before_it_writes_and_shows_how_far_it_is(
+    tmp_path: Path, database: Database, answer: bytes, code: int, written_then: int
+) -> None:
+    config = write_settings(tmp_path)
+    file = file_of(tmp_path, "1;Lovelace;Ada;")
+    terminal, its_end = pty.openpty()
+    command = [*COMMAND, "--config", str(config), "import", str(file), "--profile", "vacataire", "--apply"]
+    with subprocess.Popen(
+        command, stdin=its_end, stderr=its_end, stdout=subprocess.PIPE, env=_environment()
+    ) as process:
+        os.close(its_end)
+        shown = b""
+        while b"Do it?" not in shown:
+            shown += os.read(terminal, 1000)
+        assert b"staff.csv: looking [##############################] 1/1" in shown
+        os.write(terminal, answer)
+        assert process.stdout is not None
+        told = process.stdout.read()
+        assert process.wait() == code
+    os.close(terminal)
+    assert b"line 2: create 1" in told
+    assert len(accounts(database)) == written_then
 
 
 def test_i8_killed_anywhere_and_run_again_it_comes_to_the_same(tmp_path: Path) -> None:

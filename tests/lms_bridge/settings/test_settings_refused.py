@@ -349,6 +349,24 @@ def _moderated(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        (put("imports", {"username_form": "ext.{family}"}), "which is for accounts kept here"),
+        (put("imports", {"username_form": "{name}"}), "no other parts are known"),
+        (put("imports", {"username_form": "{family"}), "no other parts are known"),
+        (put("imports", {"username_form": "É{family}"}), "only the characters a-z 0-9 . _ @ -"),
+        (put("imports", {"homonym_threshold": 10}), "greater than or equal to 35"),
+        (put("imports", {"ended": {"percent": 101, "floor": 1}}), "less than or equal to 100"),
+    ],
+)
+def test_imports_that_could_not_work_are_refused(values: dict[str, Any], change: Change, says: str) -> None:
+    change(values)
+    with pytest.raises(SettingsError) as refused:
+        build(values)
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
         (put("registration", {"username_form": "{given}.{family}"}), "do not lie within local.username_pattern"),
         (put("registration", {"username_form": "ext.{name}"}), "no other parts are known"),
         (put("registration", {"username_form": "ext.someone"}), "must be part of it"),
