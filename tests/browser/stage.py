@@ -169,7 +169,15 @@ def _settings(sel: str, moodle: str, apps: str, smtp_port: int) -> dict[str, Any
         "profiles": [
             {"name": "staff", "label": {"fr": "Personnel", "en": "Staff"}},
             {"name": "learner", "label": {"fr": "Apprenant·e extérieur·e", "en": "External learner"}},
+            {
+                "name": "vacataire",
+                "label": {"fr": "Vacataire", "en": "Adjunct teacher"},
+                "issuer": "sel",
+                "directory": "sel",
+                "whom_to_see": {"fr": "le service des ressources humaines", "en": "the personnel office"},
+            },
         ],
+        "directories": [{"name": "sel", "kind": "embedded"}],
         "upstreams": [{"issuer": "sel", "cas_url": f"{sel}/cas", "trusted_domains": ["univ.example"]}],
         "sites": [
             {"name": "updago", "url": moodle, "token": SimulatorOptions().token, "registration": "moderated"},

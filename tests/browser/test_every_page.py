@@ -10,7 +10,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import scenes_of_registration  # noqa: F401 (adds its scenes)
+from tests.browser import (
+    scenes_of_directories,  # noqa: F401 (adds its scenes)
+    scenes_of_registration,  # noqa: F401 (adds its scenes)
+)
 from tests.browser.conftest import Watch
 from tests.browser.scenes import SCENES, Scene
 from tests.browser.stage import Stage
