@@ -6,18 +6,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 
 import external_accounts.institution_schema  # noqa: F401 (all declare their tables)
 import lms_bridge.schema  # noqa: F401
+from external_accounts.accounts import Person, create_account
 from external_accounts.database import Base, Database
 from lms_bridge import migrations
+from lms_bridge.schema import Mirror, SiteState
 from tests.bridge_under_test import settings_values
 
 UPGRADE = "from lms_bridge.cli import main; main()"
@@ -54,6 +57,24 @@ def test_an_upgrade_from_nothing_is_what_the_models_say(database: Database) -> N
         # An identity column is plain on SQLite and looks like a difference of defaults there.
         options = {"compare_type": True, "compare_server_default": not database.is_sqlite}
         assert compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata) == []
+
+
+def test_a_new_account_has_a_mirror_and_a_changed_one_is_due(database: Database) -> None:
+    """The triggers stand after the last migration, whichever of them made the table of accounts anew."""
+    migrations.upgrade(database)
+    with database.begin() as session:
+        session.add(SiteState(site="moodle"))
+        session.flush()
+        account = create_account(
+            session, username="ada", profile="staff", person=Person(), activated=True, now=datetime.now(UTC)
+        )
+        mirror = session.scalars(select(Mirror).where(Mirror.account_id == account.id)).one()
+        mirror.due = False
+        session.flush()
+        account.note_change()
+        session.flush()
+        session.refresh(mirror)
+        assert mirror.due
 
 
 def test_a_second_upgrade_does_nothing(database: Database) -> None:

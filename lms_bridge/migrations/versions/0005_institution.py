@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from lms_bridge.migrations import triggers
+
 revision = "0005"
 down_revision = "0004"
 branch_labels = None
@@ -94,6 +96,9 @@ def _accounts() -> None:
     for name in ("activation_mail_due_at", "rights_end_at"):
         there = sa.text(f"{name} IS NOT NULL")
         op.create_index(f"ix_accounts_{name}", "accounts", [name], sqlite_where=there, postgresql_where=there)
+    # SQLite made the table anew, without its triggers.
+    for statement in triggers.statements(op.get_bind().dialect.name):
+        op.execute(statement)
 
 
 def _handovers() -> None:
