@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from external_accounts.database import Database
@@ -47,6 +47,9 @@ def write_due(
 
     A directory that does not answer is not asked again in this batch: what is left for it goes on waiting, uncounted.
     """
+    with database.read() as session:  # woken by every changed account: most of the time there is nothing to take
+        if session.scalar(_due(clock()).limit(1)) is None:
+            return 0
     with database.begin() as session:
         tasks = _take(session, clock(), limit)
     silent: set[str] = set()
@@ -82,15 +85,18 @@ def _behind() -> ColumnElement[bool]:
     )
 
 
-def _take(session: Session, now: datetime, limit: int) -> list[_Task]:
-    """Accounts whose entry is behind, leased."""
-    accounts = session.scalars(
+def _due(now: datetime) -> Select[Account]:
+    return (
         select(Account)
         .outerjoin(DirectoryWrite, DirectoryWrite.account_id == Account.id)
         .where(_behind(), or_(DirectoryWrite.due_at.is_(None), DirectoryWrite.due_at <= now))
-        .order_by(Account.id)
-        .limit(limit)
-        .with_for_update(of=Account, skip_locked=True)
+    )
+
+
+def _take(session: Session, now: datetime, limit: int) -> list[_Task]:
+    """Accounts whose entry is behind, leased."""
+    accounts = session.scalars(
+        _due(now).order_by(Account.id).limit(limit).with_for_update(of=Account, skip_locked=True)
     ).all()
     tasks = []
     for account in accounts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from external_accounts.directory import (
     DirectoryError,
     DirectoryReadOnly,
@@ -11,6 +13,7 @@ from external_accounts.directory import (
 )
 from external_accounts.directory_passwords import PasswordBeingSet
 from lms_bridge.i18n import gettext as _
+from lms_bridge.selfservice.new_password import NewPasswordRefused
 
 
 def in_words(error: DirectoryError) -> str:
@@ -29,6 +32,18 @@ def in_words(error: DirectoryError) -> str:
     return _(
         "The university's directory does not answer at the moment. Nothing was changed: try again in some minutes."
     )
+
+
+class OnTheForm(TypedDict, total=False):
+    """What a form with the two password fields is told: a fault of the password, or one that is nobody's here."""
+
+    refused: NewPasswordRefused
+    trouble: str
+
+
+def on_the_form(error: DirectoryError) -> OnTheForm:
+    words = in_words(error)
+    return {"refused": NewPasswordRefused((words,))} if isinstance(error, PasswordRefused) else {"trouble": words}
 
 
 def status_of(error: DirectoryError) -> int:

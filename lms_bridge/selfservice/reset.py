@@ -79,8 +79,8 @@ def choose(token: str) -> ResponseReturnValue:
     except ProofUnusable as error:
         return _over(token, error)
     except DirectoryError as error:
-        in_words = NewPasswordRefused((directory_words.in_words(error),))
-        return _form(token, proof, accounts, chosen=username, refused=in_words), directory_words.status_of(error)
+        told = directory_words.on_the_form(error)
+        return _form(token, proof, accounts, chosen=username, **told), directory_words.status_of(error)
     return render_template(
         "reset/done.html",
         username=username,
@@ -150,6 +150,7 @@ def _form(
     *,
     chosen: str = "",
     refused: NewPasswordRefused | None = None,
+    trouble: str | None = None,
     username_error: str | None = None,
 ) -> str:
     return render_template(
@@ -159,8 +160,9 @@ def _form(
         chosen=chosen,
         minimum=runtime().settings.passwords.fewest,
         refused=refused,
+        trouble=trouble,
         username_error=username_error,
-        error=username_error or (refused.first if refused else None),
+        error=username_error or trouble or (refused.first if refused else None),
         deadline=deadline(proof.expires_at),
     )
 

@@ -82,7 +82,7 @@ def settle_unfinished(runtime: Runtime) -> int:
             return 0
         directory_passwords.settle(session, account, now=now)
         with use_locale(runtime.settings.default_language):
-            follow(session, runtime, account, event="password.settled", now=now, origin=JOB)
+            follow(session, runtime, account, event="password.settled", now=now, origin=JOB, mail="password_unsure")
     return 1
 
 
@@ -95,6 +95,7 @@ def follow(
     now: datetime,
     origin: audit.Origin,
     keep: int | None = None,
+    mail: str = "password_changed",
 ) -> None:
     """What a new password brings: the account's sessions but for `keep` end, in Moodle too, and its pending proofs
     (I10, TOK-12, LNK-02); its counters are cleared (D39); its mailboxes are told (TOK-10). Confirms nothing (I4).
@@ -112,7 +113,7 @@ def follow(
     for address in recovery.mailboxes(account):
         outbox.enqueue(
             session,
-            "password_changed",
+            mail,
             address.email,
             locale=locale,
             now=now,

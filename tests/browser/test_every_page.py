@@ -10,7 +10,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser import scenes_of_activation, scenes_of_extensions, scenes_of_registration  # noqa: F401
+from tests.browser import (
+    scenes_of_activation,  # noqa: F401 (they add their scenes)
+    scenes_of_directories,  # noqa: F401
+    scenes_of_extensions,  # noqa: F401
+    scenes_of_registration,  # noqa: F401
+)
 from tests.browser.conftest import Watch
 from tests.browser.scenes import SCENES, Scene
 from tests.browser.stage import Stage

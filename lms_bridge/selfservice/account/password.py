@@ -37,7 +37,13 @@ def show() -> ResponseReturnValue:
     return _page()
 
 
-def _page(*, wrong: str | None = None, refused: NewPasswordRefused | None = None, throttled: int | None = None) -> str:
+def _page(
+    *,
+    wrong: str | None = None,
+    refused: NewPasswordRefused | None = None,
+    trouble: str | None = None,
+    throttled: int | None = None,
+) -> str:
     person = signed_in()
     settings = runtime().settings
     door = settings.upstream(person.issuer) if _directory(person) is None else None
@@ -50,8 +56,9 @@ def _page(*, wrong: str | None = None, refused: NewPasswordRefused | None = None
         wrong=wrong,
         refused=refused,
         throttled=throttled,
+        trouble=trouble,
         everywhere=person.issuer != LOCAL,
-        error=wrong or (refused.first if refused else None),
+        error=wrong or trouble or (refused.first if refused else None),
         done=parameter("done") == "changed",
     )
 
@@ -73,8 +80,7 @@ def change() -> ResponseReturnValue:
     except NewPasswordRefused as refused:
         return _page(refused=refused), 422
     except DirectoryError as error:
-        refusal = NewPasswordRefused((directory_words.in_words(error),))
-        return _page(refused=refusal), directory_words.status_of(error)
+        return _page(**directory_words.on_the_form(error)), directory_words.status_of(error)
     except sessions.SessionOver:
         return redirect("/", 303)
     response = make_response(redirect("/account/password?done=changed", 303))

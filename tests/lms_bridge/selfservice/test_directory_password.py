@@ -204,6 +204,7 @@ def test_what_the_directory_did_not_do_is_said_and_the_link_still_works(
     told = office.town.reset(link)
     assert (told.status_code, heading(told)) == (status, CHOOSE)
     assert in_french(sentence) in words(told)
+    assert ('aria-invalid="true"' in told.text) is (status == 422), "the password is not at fault"
     assert office.works(OLD)
     assert audited(office.town, "password.reset") == ["refused"]
     assert not [
@@ -300,7 +301,9 @@ def test_i10_a_write_that_nobody_finished_ends_the_sessions_later_and_tells(offi
     assert settle_unfinished(office.bridge.runtime) == 0
     assert browser.get("/account", follow=False).status_code == 303
     assert audited(office.town, "password.settled") == ["ok"]
-    assert office.town.mailbox.newest().to == "vada@private.example"
+    mail = office.town.mailbox.newest()
+    assert mail.to == "vada@private.example"
+    assert in_french("your password may have been changed") in " ".join(mail.subject.split())
 
 
 def test_without_the_exterieurs_door_a_directory_s_passwords_are_still_found_again(tmp_path: Path) -> None:
