@@ -103,7 +103,7 @@ def test_another_link_of_the_same_mailbox_goes_on_as_well_and_of_another_one_ane
     assert town.open(first).page.status_code == 410
 
 
-def test_the_password_is_stored_nowhere_but_in_the_directory(town: Town) -> None:
+def test_tok_13_the_password_is_stored_nowhere_but_in_the_directory(town: Town) -> None:
     browser = town.up_to_password(town.first_link())
     browser.submit(password="Nora Lopez 2026", password_again="Nora Lopez 2026")
     assert browser.page.status_code == 422
