@@ -95,11 +95,12 @@ def follow(
     now: datetime,
     origin: audit.Origin,
     keep: int | None = None,
+    notice: str = "password_changed",
 ) -> None:
     """What a new password brings: the account's sessions but for `keep` end, in Moodle too, and its pending proofs
     (I10, TOK-12, LNK-02); its counters are cleared (D39); its mailboxes are told (TOK-10). Confirms nothing (I4).
 
-    The account is held by the caller. `event` is what the audit trail calls it.
+    The account is held by the caller. `event` is what the audit trail calls it, `notice` the template of the mails.
     """
     sessions.end_all_of(session, account.id, reason=event, now=now, origin=origin, keep=keep)
     if keep is None:
@@ -112,7 +113,7 @@ def follow(
     for address in recovery.mailboxes(account):
         outbox.enqueue(
             session,
-            "password_changed",
+            notice,
             address.email,
             locale=locale,
             now=now,
