@@ -36,8 +36,8 @@ from lms_bridge.selfservice.account import (
     second_factor,
     undo,
 )
-from lms_bridge.selfservice.activation import asking, last_step
-from lms_bridge.selfservice.activation import pages as activation_steps
+from lms_bridge.selfservice.activation import asking
+from lms_bridge.selfservice.activation import steps as activation_steps
 from lms_bridge.settings import Settings
 from lms_bridge.signin import views as signin_views
 from lms_bridge.signin.upstream import UpstreamCas
@@ -97,7 +97,6 @@ def create_app(runtime: Runtime) -> Flask:
         reset.pages,
         asking.pages,
         activation_steps.pages,
-        last_step.pages,
         charter.pages,
         registrations.pages,
         invitations.pages,

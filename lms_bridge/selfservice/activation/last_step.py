@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from flask import Blueprint, redirect, request
+from flask import redirect, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
@@ -18,39 +18,33 @@ from external_accounts.activation import NotOpen
 from external_accounts.activation_steps import Choices, Offer, Step, chosen, current, steps
 from external_accounts.directory import Directory, DirectoryError
 from external_accounts.identities import LOCAL
-from external_accounts.proofs import ProofUnknown, ProofUnusable
+from external_accounts.proofs import ProofUnusable
 from external_accounts.schema import Account, LocalPassword, Proof
 from lms_bridge.i18n import current_locale
 from lms_bridge.selfservice import confirm, directory_words
-from lms_bridge.selfservice.activation import pages as step_pages
-from lms_bridge.selfservice.activation.pages import PATH, link_proof, once_more, over_page
+from lms_bridge.selfservice.activation.pages import PATH, once_more, over_page, state
 from lms_bridge.selfservice.new_password import NewPasswordRefused, read_new_password, words_of
 from lms_bridge.selfservice.proof_pages import send
 from lms_bridge.selfservice.set_password import follow
 from lms_bridge.web.request import origin, runtime
 
-pages = Blueprint("activation_end", __name__, url_prefix="/account/activate")
-pages.register_error_handler(ProofUnknown, step_pages.unknown)
-
 EVENT = "password.chosen"
 
 
-@pages.post("/<token>/password")
-def choose(token: str) -> ResponseReturnValue:
+def choose(token: str, proof: Proof) -> ResponseReturnValue:
     """Set the password and complete the activation; with `back`, go back."""
     bridge = runtime()
-    proof = link_proof(token)
     with bridge.database.read() as session:
         if (page := over_page(session, token, proof)) is not None:
             return page
-        account, offer, answers = step_pages.state(session, proof)
+        account, offer, answers = state(session, proof)
         about = words_of(account)
     if "back" in request.form:
         path = steps(offer)
-        return redirect(f"{PATH}/{token}/{path[path.index(Step.PASSWORD) - 1]}", 303)
+        return redirect(f"{PATH}/{token}/steps/{path[path.index(Step.PASSWORD) - 1]}", 303)
     choices = chosen(answers, offer)
     if choices is None:
-        return redirect(f"{PATH}/{token}/{current(answers, offer)}", 303)
+        return redirect(f"{PATH}/{token}/steps/{current(answers, offer)}", 303)
     end = _End(proof, choices, offer, answers)
     try:
         password = read_new_password(request.form, bridge.settings, about=about)
@@ -121,7 +115,7 @@ class _End:
             now=now,
             origin=origin(),
         )
-        follow(session, bridge, account, event=EVENT, now=now, origin=origin())
+        follow(session, bridge, account, event=EVENT, now=now, origin=origin(), notice="activated")
         if to_confirm is not None:
             send(
                 session,

@@ -1,41 +1,30 @@
-"""The steps of an activation, behind the link of a mail: each a page with one question, its answer kept at once.
-
-Opening the link changes nothing (I11): answers come by POST. They are kept for the account, so that the same link, or a
-later one, goes on where it was, on any device. Going back keeps what was typed too, right or wrong; the password never.
-"""
+"""The pages of the steps: which one a link shows, and what stands on it. Nothing here changes anything."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, abort, redirect, render_template, request
+from flask import render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from external_accounts import activation, proofs
 from external_accounts.activation import Standing, private_mailbox, standing
-from external_accounts.activation_steps import Offer, Step, current, may_open, read, steps, wrong
+from external_accounts.activation_steps import Offer, Step, current, steps
 from external_accounts.addresses import mask_address
 from external_accounts.proofs import ProofUnknown, state_of
 from external_accounts.schema import Account, Proof
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
 from lms_bridge.selfservice.activation import over
-from lms_bridge.selfservice.activation.offer import NAMES, WRONG, offer_for, stepper, university_address
+from lms_bridge.selfservice.activation.offer import NAMES, offer_for, stepper, university_address
 from lms_bridge.selfservice.new_password import NewPasswordRefused
 from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.settings.sections import text_in
 from lms_bridge.web.request import current as signed_in
 from lms_bridge.web.request import runtime
 
-pages = Blueprint("activation_steps", __name__, url_prefix="/account/activate")
-
 PATH = "/account/activate"
-
-
-@pages.errorhandler(ProofUnknown)
-def unknown(_error: ProofUnknown) -> ResponseReturnValue:
-    return over.invalid(404)
 
 
 def begin(token: str, proof: Proof) -> ResponseReturnValue:
@@ -44,48 +33,7 @@ def begin(token: str, proof: Proof) -> ResponseReturnValue:
         if (page := over_page(session, token, proof)) is not None:
             return page
         account, offer, answers = state(session, proof)
-        return _page(token, proof, account, offer, answers, current(answers, offer))
-
-
-@pages.get("/<token>/<step>")
-def show(token: str, step: str) -> ResponseReturnValue:
-    proof, here = link_proof(token), _read_step(step)
-    with runtime().database.read() as session:
-        if (page := over_page(session, token, proof)) is not None:
-            return page
-        account, offer, answers = state(session, proof)
-        if not may_open(here, answers, offer):
-            return redirect(f"{PATH}/{token}/{current(answers, offer)}", 303)
-        return _page(token, proof, account, offer, answers, here)
-
-
-@pages.post("/<token>/<step>")
-def save(token: str, step: str) -> ResponseReturnValue:
-    """Keep the answer and go on; with `back`, keep it and go back."""
-    proof, here, now = link_proof(token), _read_step(step), runtime().clock()
-    with runtime().database.begin() as session:
-        if (page := over_page(session, token, proof)) is not None:
-            return page
-        _account, offer, answers = state(session, proof)
-        if not may_open(here, answers, offer):
-            return redirect(f"{PATH}/{token}/{current(answers, offer)}", 303)
-        given = read(here, request.form, offer)
-        if here is Step.CHARTER and given["charter"]:
-            given["charter_at"] = now.isoformat()
-        answers = activation.save_draft(session, proof, given, now=now)
-    path = steps(offer)
-    if "back" in request.form:
-        return redirect(f"{PATH}/{token}/{path[max(0, path.index(here) - 1)]}", 303)
-    if (what := wrong(here, answers, offer)) is not None:
-        return once_more(token, proof, here, error=_(WRONG[what])), 422
-    return redirect(f"{PATH}/{token}/{path[path.index(here) + 1]}", 303)
-
-
-def _read_step(name: str) -> Step:
-    try:
-        return Step(name)
-    except ValueError:
-        abort(404)
+        return step_page(token, proof, account, offer, answers, current(answers, offer))
 
 
 def link_proof(token: str) -> Proof:
@@ -127,10 +75,10 @@ def once_more(
 ) -> str:
     """The same page again, with what is wrong; what was typed is in the draft."""
     with runtime().database.read() as session:
-        return _page(token, proof, *state(session, proof), step, error=error, refused=refused)
+        return step_page(token, proof, *state(session, proof), step, error=error, refused=refused)
 
 
-def _page(
+def step_page(
     token: str,
     proof: Proof,
     account: Account,
@@ -143,7 +91,7 @@ def _page(
 ) -> str:
     bridge = runtime()
     settings, locale = bridge.settings, current_locale()
-    path, every = f"{PATH}/{token}", steps(offer)
+    path, every = f"{PATH}/{token}/steps", steps(offer)
     profile = settings.profile(account.profile)
     private = private_mailbox(account)
     person = signed_in()

@@ -39,7 +39,9 @@ def stated(text: str) -> str:
         ("2028-02-28 12:00", "2028-02-29 23:59", "mardi 29 février 2028 à 23 h 59"),
     ],
 )
-def test_d08_the_first_link_lasts_until_the_next_day_23_59(town: Town, announced: str, ends: str, words: str) -> None:
+def test_d08_tok_13_the_first_link_lasts_until_the_next_day_23_59(
+    town: Town, announced: str, ends: str, words: str
+) -> None:
     at_paris(town, announced)
     link = town.first_link()
     assert stated(town.mailbox.newest().text) == words

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from external_accounts.handovers import ACTIVATED
 from external_accounts.institution_schema import Handover
-from external_accounts.schema import AuditEvent
+from external_accounts.schema import AuditEvent, LocalPassword
 from tests.bridge_under_test import Browser, forms, heading
 from tests.lms_bridge.mailing import link_in, mailing_bridge
 from tests.lms_bridge.selfservice.activation.town import SETTINGS, Town
@@ -49,14 +49,9 @@ def test_64_last_steps_at_once_activate_once_i2_tok_04(tmp_path: Path, where: di
         with ThreadPoolExecutor(MANY) as pool:
             answers = list(pool.map(lambda number: press(page, number), range(MANY)))
         assert Counter(status for status, *_ in answers).keys() <= {200, 303, 410, 503}
-        if username == "nlopez":
-            right = [password for *_, password in answers if town.directory.verify(username, password)]
-        else:
-            right = [
-                password
-                for *_, password in answers
-                if bridge.browser().sign_in(username, password, follow=False).status_code == 303
-            ]
+        with bridge.runtime.database.read() as session:
+            kept_here = session.get(LocalPassword, account_id)
+        right = [password for *_, password in answers if _opens(town, username, kept_here, password)]
         assert len(right) == 1
         account = town.account(account_id)
         assert account.activated_at is not None
@@ -67,6 +62,13 @@ def test_64_last_steps_at_once_activate_once_i2_tok_04(tmp_path: Path, where: di
             )
         assert told.count(ACTIVATED) == 1
         assert done == 1
+
+
+def _opens(town: Town, username: str, kept_here: LocalPassword | None, password: str) -> bool:
+    """Whether this is the account's password, asked where it is kept: the door would throttle so many tries."""
+    if kept_here is None:
+        return town.directory.verify(username, password)
+    return town.bridge.runtime.hashing.verify(kept_here.hash, password).correct
 
 
 def test_two_links_at_once_activate_once_i2(tmp_path: Path, where: dict[str, Any]) -> None:

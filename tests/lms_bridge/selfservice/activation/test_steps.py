@@ -21,7 +21,8 @@ from tests.lms_bridge.selfservice.activation.town import CHOSEN, DONE, LAST, PRI
 IDENTITY, CHARTER = in_french("Is this you?"), "Charte informatique"
 DIRECTORY = in_french("Do you want to stand in the public directory?")
 FORWARDING = in_french("Do you want your university mail forwarded?")
-PATHS = ("", "/identity", "/charter", "/directory", "/mailbox", "/forwarding", "/password")
+STEPS = ("identity", "charter", "directory", "mailbox", "forwarding", "password")
+PATHS = ("", *(f"/steps/{step}" for step in STEPS))
 
 
 def rows(town: Town) -> list[int]:
@@ -50,10 +51,10 @@ def test_nobody_gets_ahead_of_the_questions(town: Town) -> None:
     browser.submit(charter="")
     assert browser.page.status_code == 422
     assert in_french("Tick the box if you accept the charter.") in plain(browser.page)
-    assert heading(browser.get(link + "/password")) == CHARTER
+    assert heading(browser.get(link + "/steps/password")) == CHARTER
     values = {"password": CHOSEN, "password_again": CHOSEN}
     token = browser.page.text.partition('name="csrf_token" value="')[2].partition('"')[0]
-    browser.session.post(link + "/password", data=values | {"csrf_token": token}, timeout=20)
+    browser.session.post(link + "/steps/password", data=values | {"csrf_token": token}, timeout=20)
     assert not town.directory.verify("nlopez", CHOSEN)
 
 
@@ -103,7 +104,7 @@ def test_another_link_of_the_same_mailbox_goes_on_as_well_and_of_another_one_ane
     assert town.open(first).page.status_code == 410
 
 
-def test_the_password_is_stored_nowhere_but_in_the_directory(town: Town) -> None:
+def test_tok_13_the_password_is_stored_nowhere_but_in_the_directory(town: Town) -> None:
     browser = town.up_to_password(town.first_link())
     browser.submit(password="Nora Lopez 2026", password_again="Nora Lopez 2026")
     assert browser.page.status_code == 422

@@ -148,5 +148,5 @@ def test_no_link_of_another_kind_opens_a_page_here(town: Town) -> None:
     ada.sign_in("ext.ada", service="https://app.example/landing")
     ada.submit()
     token = link_in(town.mailbox.newest()).rpartition("/")[2]
-    for path in (token, f"{token}/charter", "nonsense", "nonsense/password"):
+    for path in (token, f"{token}/steps/charter", "nonsense", "nonsense/steps/password"):
         assert town.bridge.browser().get(f"/account/activate/{path}").status_code == 404
