@@ -55,7 +55,7 @@ def _told(facts: dict[str, Any], zone: ZoneInfo) -> Iterator[str]:
     for one in facts["identities"]:
         yield f"  signs in by {one['issuer']} as {one['subject']}"
     for one in facts["addresses"]:
-        state = f"confirmed {at(one['confirmed_at'])}" if one["confirmed_at"] else "not confirmed"
+        state = f"confirmed {at(one['confirmed'])}" if one["confirmed"] else "not confirmed"
         lost = f", lost {at(one['lost_at'])}: {one['lost_reason']}" if one["lost_at"] else ""
         yield f"  address {one['email']} ({one['role']}{', main' if one['primary'] else ''}): {state}{lost}"
     if not facts["addresses"]:

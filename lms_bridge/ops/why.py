@@ -65,7 +65,7 @@ def facts_about(session: Session, runtime: Runtime, account: Account, services: 
                 "email": one.email,
                 "role": one.role,
                 "primary": one.is_primary,
-                "confirmed_at": _at(one.confirmed_at),
+                "confirmed": _at(one.confirmed_at),
                 "confirmed_by": one.confirmed_by,
                 "lost_at": _at(one.lost_at),
                 "lost_reason": one.lost_reason,

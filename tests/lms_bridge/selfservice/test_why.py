@@ -163,7 +163,7 @@ def test_operators_see_the_decision_and_every_fact_it_rests_on(home: Home, run: 
     assert by_name["app"]["obstacles"] == ["suspended"]
     assert facts["account"]["suspension_reason"] == "under examination"
     assert facts["addresses"][0]["email"] == "ada@mail.example"
-    assert facts["addresses"][0]["confirmed_at"]
+    assert facts["addresses"][0]["confirmed"]
     assert facts["mirrors"][0]["problem"] == "two users"
     assert facts["sign_ins"][0]["outcome"] == "refused"
     told = run("ada@mail.example").output
