@@ -50,6 +50,7 @@ def candidates(
             Account.rights_end_at,
             Account.suspended_at,
             Account.suspended_until,
+            Account.erasure_due_at,
         )
         .where(_may_be_due(policies, now, zone))
         .order_by(Account.rights_end_at, Account.id)
@@ -70,7 +71,14 @@ def candidates(
                 row.id,
                 row.username,
                 row.profile,
-                Life(row.rights_end_at, notices[row.id], row.suspended_at, row.suspended_until, row.id in waiting),
+                Life(
+                    row.rights_end_at,
+                    notices[row.id],
+                    row.suspended_at,
+                    row.suspended_until,
+                    extension_waiting=row.id in waiting,
+                    gone=row.erasure_due_at is not None,
+                ),
             )
             for row in rows
         ]
@@ -124,7 +132,7 @@ def _may_be_due(policies: Mapping[str, ProfilePolicy], now: datetime, zone: Zone
     return and_(
         Account.rights_end_at < soon,
         Account.erased_at.is_(None),
-        Account.erasure_due_at.is_(None),
+        # Not `erasure_due_at IS NULL` as well: SQLite would take the index of that, in which nearly everybody is.
         or_(
             Account.rights_end_at > now,
             *(

@@ -46,6 +46,8 @@ usernames = ["hbernard"]
 [[profiles]]
 name = "staff"
 label = {{ fr = "Personnel", en = "Staff" }}
+retention_months = 12
+extension_months = 12
 
 [[profiles]]
 name = "student"
@@ -65,8 +67,25 @@ name = "sel"
 kind = "embedded"
 
 [[profiles]]
+name = "hosted"
+label = {{ fr = "Hébergé·e éducation nationale", en = "Hosted, national education" }}
+retention_months = 6
+extension_months = 6
+
+[[profiles]]
+name = "other_staff"
+label = {{ fr = "Autre personnel", en = "Other staff" }}
+retention_months = 3
+extension_months = 3
+
+[[profiles]]
 name = "learner"
 label = {{ fr = "Apprenant·e extérieur·e", en = "External learner" }}
+retention_months = 6
+extension_months = 6
+
+[lifecycle]
+nightly = 03:30:00
 
 [[upstreams]]
 issuer = "sel"
