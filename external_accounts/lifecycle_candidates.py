@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, ScalarSelect, and_, bindparam, exists, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from external_accounts.database import Database
@@ -24,6 +25,8 @@ from external_accounts.schema import Account, AccountId
 
 PAGE = 1000
 WAITING = "waiting"
+NOTED = tuple(step for step in Step if step is not Step.ERASE)
+"""Steps that leave a notice."""
 LONGEST_CLAMP = timedelta(days=3)
 """How many days the months' different lengths can hide: 28 to 31 January and a month are all the 28th of February."""
 
@@ -43,14 +46,7 @@ def candidates(
 ) -> Iterator[Sequence[Candidate]]:
     """Every account for which something may be due at `now`, the earliest end first, in pages."""
     query = (
-        select(
-            Account.id,
-            Account.username,
-            Account.profile,
-            Account.rights_end_at,
-            Account.suspended_at,
-            Account.suspended_until,
-        )
+        select(Account.id, Account.username, Account.profile, *_LIFE)
         .where(_may_be_due(policies, now, zone))
         .order_by(Account.rights_end_at, Account.id)
         .limit(PAGE)
@@ -62,18 +58,9 @@ def candidates(
     while True:
         with database.read() as session:
             rows = session.execute(query.where(behind) if last else query, last or {}).all()
-            if not rows:
-                return
-            notices, waiting = _beside(session, [row.id for row in rows])
-        yield [
-            Candidate(
-                row.id,
-                row.username,
-                row.profile,
-                Life(row.rights_end_at, notices[row.id], row.suspended_at, row.suspended_until, row.id in waiting),
-            )
-            for row in rows
-        ]
+        if not rows:
+            return
+        yield [Candidate(row.id, row.username, row.profile, _life(row[3:])) for row in rows]
         last = {"end": rows[-1].rights_end_at, "id": rows[-1].id}
 
 
@@ -82,31 +69,37 @@ def count(session: Session, policies: Mapping[str, ProfilePolicy], now: datetime
     return session.scalar(select(func.count()).where(_may_be_due(policies, now, zone))) or 0
 
 
-def life_of(session: Session, account: Account) -> Life:
+def life_of(session: Session, account_id: AccountId) -> Life:
     """What the rule knows of one account, as it is in this transaction."""
-    notices, waiting = _beside(session, [account.id])
-    return Life(
-        account.rights_end_at,
-        notices[account.id],
-        account.suspended_at,
-        account.suspended_until,
-        extension_waiting=account.id in waiting,
-        gone=account.erased_at is not None or account.erasure_due_at is not None,
+    return _life(session.execute(select(*_LIFE).where(Account.id == account_id)).one())
+
+
+def _noted(step: Step) -> ScalarSelect[datetime]:
+    """The end that the step was taken for, the latest one."""
+    return (
+        select(func.max(LifecycleNotice.about))
+        .where(LifecycleNotice.account_id == Account.id, LifecycleNotice.kind == step.value)
+        .scalar_subquery()
     )
 
 
-def _beside(
-    session: Session, ids: Sequence[AccountId]
-) -> tuple[Mapping[AccountId, Mapping[Step, datetime]], set[AccountId]]:
-    """The notices of these accounts, the latest of each kind, and those of them that wait for an extension."""
-    notices: dict[AccountId, dict[Step, datetime]] = defaultdict(dict)
-    told = select(LifecycleNotice.account_id, LifecycleNotice.kind, LifecycleNotice.about)
-    for account_id, kind, about in session.execute(
-        told.where(LifecycleNotice.account_id.in_(ids)).order_by(LifecycleNotice.about)
-    ):
-        notices[account_id][Step(kind)] = about
-    waiting = select(Extension.account_id).where(Extension.account_id.in_(ids), Extension.state == WAITING)
-    return notices, set(session.scalars(waiting))
+_LIFE = (
+    Account.rights_end_at,
+    Account.suspended_at,
+    Account.suspended_until,
+    exists().where(Extension.account_id == Account.id, Extension.state == WAITING),
+    or_(Account.erased_at.is_not(None), Account.erasure_due_at.is_not(None)),
+    *(_noted(step) for step in NOTED),
+)
+"""What `_life` makes a `Life` of. One statement a page: sending a page's ids back would cost more than the look-ups."""
+
+
+def _life(row: Sequence[Any]) -> Life:
+    end, suspended_at, suspended_until, waiting, gone, *abouts = row
+    notices: dict[Step, datetime] = {
+        step: about for step, about in zip(NOTED, abouts, strict=True) if about is not None
+    }
+    return Life(end, notices, suspended_at, suspended_until, extension_waiting=bool(waiting), gone=bool(gone))
 
 
 def _may_be_due(policies: Mapping[str, ProfilePolicy], now: datetime, zone: ZoneInfo) -> ColumnElement[bool]:
@@ -124,7 +117,7 @@ def _may_be_due(policies: Mapping[str, ProfilePolicy], now: datetime, zone: Zone
     return and_(
         Account.rights_end_at < soon,
         Account.erased_at.is_(None),
-        Account.erasure_due_at.is_(None),
+        # Not `erasure_due_at IS NULL` as well: SQLite would take the index of that, in which nearly everybody is.
         or_(
             Account.rights_end_at > now,
             *(

@@ -17,12 +17,11 @@ from sqlalchemy.orm import Session
 
 from external_accounts.institution_schema import Extension, LifecycleNotice
 from external_accounts.lifecycle import Life, Step, steps_until
-from external_accounts.lifecycle_candidates import WAITING
+from external_accounts.lifecycle_candidates import NOTED, WAITING
 from external_accounts.local_calendar import add_months, local_day, start_of_day
 from external_accounts.profiles import ProfilePolicy
 from external_accounts.schema import Account
 
-NOTED = tuple(step for step in Step if step is not Step.ERASE)
 ROWS_AT_ONCE = 2000
 
 

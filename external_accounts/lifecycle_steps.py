@@ -37,7 +37,7 @@ def take_due(
     """
     account = lock_account(session, account_id)
     done: list[Step] = []
-    for due in steps_due(life_of(session, account), terms.policy(account.profile), now, terms.zone):
+    for due in steps_due(life_of(session, account.id), terms.policy(account.profile), now, terms.zone):
         if not may(due.step):
             break
         _take(session, account, due, terms, now, origin)

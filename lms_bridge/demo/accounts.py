@@ -14,12 +14,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from external_accounts import audit
-from external_accounts.accounts import Person, create_account, suspend
+from external_accounts.accounts import Person, account_by_username, create_account, suspend
 from external_accounts.addresses import parse_address, primary_address, set_primary_address
 from external_accounts.directory import Entry
 from external_accounts.identities import create_local_account
 from external_accounts.institution_schema import DirectoryEntry
+from external_accounts.local_calendar import end_of_day, local_day
 from external_accounts.proofs import CONFIRM_ADDRESS, about, claim_by_link, request_proof
+from external_accounts.rights import move_end
 from external_accounts.schema import Account, Address, SignInIdentity
 from lms_bridge.demo.sel_directory import SelDirectory, SelUser
 from lms_bridge.runtime import Runtime
@@ -107,6 +109,36 @@ ACCOUNTS = (
         confirmed=True,
         suspended=True,
     ),
+    DemoAccount(
+        "learner_ending",
+        "local",
+        "ext.lea.garnier",
+        "learner-demo-4",
+        "lea.garnier@courriel.example",
+        "Léa",
+        "Garnier",
+        confirmed=True,
+    ),
+    DemoAccount(
+        "learner_ended",
+        "local",
+        "ext.noe.fabre",
+        "learner-demo-5",
+        "noe.fabre@courriel.example",
+        "Noé",
+        "Fabre",
+        confirmed=True,
+    ),
+    DemoAccount(
+        "sponsor",
+        "local",
+        "ext.claire.dubois",
+        "sponsor-demo-1",
+        "claire.dubois@courriel.example",
+        "Claire",
+        "Dubois",
+        confirmed=True,
+    ),
 )
 
 
@@ -188,6 +220,21 @@ def fill_bridge(runtime: Runtime) -> None:
                 _confirm(session, runtime, account, now)
             if person.suspended:
                 suspend(session, account, reason="demo", until=None, now=now, origin=ORIGIN)
+        _let_rights_end(session, runtime, now)
+
+
+def _let_rights_end(session: Session, runtime: Runtime, now: datetime) -> None:
+    """Two learners for whom somebody answers: the rights of one end in a week, those of the other have ended."""
+    people = {
+        person.case: account
+        for person in ACCOUNTS
+        if (account := account_by_username(session, person.identifier)) is not None
+    }
+    people["sponsor"].profile = "staff"
+    for case, days in (("learner_ending", 8), ("learner_ended", -40)):
+        day = local_day(now, runtime.settings.zone) + timedelta(days=days)
+        people[case].sponsor_id = people["sponsor"].id
+        move_end(session, people[case].id, end_of_day(day, runtime.settings.zone), now=now, origin=ORIGIN)
 
 
 def _announced(session: Session, person: DemoAccount, now: datetime) -> Account:

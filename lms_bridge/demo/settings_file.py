@@ -70,6 +70,8 @@ mailbox = "box"
 listing = true
 antispam = true
 whom_to_see = {{ fr = "le service des ressources humaines", en = "the staff office" }}
+retention_months = 12
+extension_months = 12
 
 [[profiles]]
 name = "student"
@@ -91,8 +93,25 @@ name = "sel"
 kind = "embedded"
 
 [[profiles]]
+name = "hosted"
+label = {{ fr = "Hébergé·e éducation nationale", en = "Hosted, national education" }}
+retention_months = 6
+extension_months = 6
+
+[[profiles]]
+name = "other_staff"
+label = {{ fr = "Autre personnel", en = "Other staff" }}
+retention_months = 3
+extension_months = 3
+
+[[profiles]]
 name = "learner"
 label = {{ fr = "Apprenant·e extérieur·e", en = "External learner" }}
+retention_months = 6
+extension_months = 6
+
+[lifecycle]
+nightly = 03:30:00
 
 [[upstreams]]
 issuer = "sel"

@@ -267,7 +267,7 @@ def test_the_database_never_narrows_away_what_the_rule_would_take(
         due = {
             account.username
             for account in every
-            if list(steps_due(life_of(session, account), POLICIES[account.profile], now, PARIS))
+            if list(steps_due(life_of(session, account.id), POLICIES[account.profile], now, PARIS))
         }
     read: list[Candidate] = [one for page in candidates(embedded, POLICIES, now, PARIS) for one in page]
     taken = {one.username for one in read if list(steps_due(one.life, POLICIES[one.profile], now, PARIS))}

@@ -38,6 +38,9 @@ CASES = {
     "learner_confirmed": "local",
     "learner_unconfirmed": "local",
     "learner_suspended": "local",
+    "learner_ending": "local",
+    "learner_ended": "local",
+    "sponsor": "local",
 }
 
 
