@@ -17,6 +17,7 @@ ERASED = "account.erased"
 REVIVED = "account.revived"
 MAILBOX_CHANGED = "mailbox.changed"
 LISTING_CHANGED = "listing.changed"
+EVENTS = (ACTIVATED, ENDED, ERASED, REVIVED, MAILBOX_CHANGED, LISTING_CHANGED)
 
 
 def hand_over(session: Session, event: str, account_id: AccountId, *, now: datetime) -> Handover:
@@ -26,10 +27,6 @@ def hand_over(session: Session, event: str, account_id: AccountId, *, now: datet
         account_id=account_id,
         key=secrets.token_hex(16),
         created_at=now,
-        state="pending",
-        due_at=now,
-        attempts=0,
-        last_error="",
     )
     session.add(handover)
     note_waiting(session, Handover)

@@ -37,6 +37,19 @@ class ActivationDraft(Base):
     updated_at: Mapped[datetime]
 
 
+class ActivationLetter(Base):
+    """The last letter with an activation code that was printed for an account (`external_accounts.letters`)."""
+
+    __tablename__ = "activation_letters"
+
+    account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
+    code_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    """Of identifier and code; the code itself is on paper alone."""
+    printed_at: Mapped[datetime]
+    printed_by: Mapped[str] = mapped_column(String(120))
+    expires_at: Mapped[datetime]
+
+
 class MailboxChoice(Base):
     """How the person wants their university mailbox: handed to the university, which runs it."""
 
@@ -115,7 +128,14 @@ class Handover(Base):
     """
 
     __tablename__ = "handovers"
-    __table_args__ = (Index("ix_handovers_due", "state", "due_at"),)
+    __table_args__ = (
+        Index(
+            "ix_handovers_waiting",
+            "id",
+            sqlite_where=text("spread_at IS NULL"),
+            postgresql_where=text("spread_at IS NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     event: Mapped[str] = mapped_column(String(40))
@@ -124,6 +144,19 @@ class Handover(Base):
     key: Mapped[str] = mapped_column(String(40), unique=True)
     """The delivery's name: the same at every attempt, so that a receiver can recognise a repetition."""
     created_at: Mapped[datetime]
+    spread_at: Mapped[datetime | None]
+    """When it was worked out whom to tell: since then its deliveries are rows."""
+
+
+class HandoverDelivery(Base):
+    """One handover for one other system: a hook, or a directory."""
+
+    __tablename__ = "handover_deliveries"
+    __table_args__ = (Index("ix_handover_deliveries_due", "state", "target", "due_at"),)
+
+    handover_id: Mapped[int] = mapped_column(ForeignKey("handovers.id"), primary_key=True, autoincrement=False)
+    target: Mapped[str] = mapped_column(String(60), primary_key=True)
+    """`hook:NAME` or `directory:NAME`, after the settings."""
     state: Mapped[str] = mapped_column(String(10))
     """`pending`, `done` or `failed`."""
     due_at: Mapped[datetime]
@@ -188,6 +221,8 @@ class AssistanceRequest(Base):
     asked_at: Mapped[datetime]
     state: Mapped[str] = mapped_column(String(10))
     """`waiting` or `closed`."""
+    reference: Mapped[str] = mapped_column(String(12), unique=True)
+    """What the person names the request by. Says nothing of how many there are."""
     subject: Mapped[str] = mapped_column(String(30))
     """What they were doing: `lost_identifier`, `activation`, `sign_in` …"""
     given_name: Mapped[str] = mapped_column(String(100), default="")

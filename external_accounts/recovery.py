@@ -144,10 +144,10 @@ def look_up(session: Session, sought: str, held_in: HeldIn) -> list[Found]:
 
 
 def _found(session: Session, account: Account, boxes: tuple[Address, ...], held_in: HeldIn) -> Found:
-    return Found(account, boxes, _password(session, account, held_in))
+    return Found(account, boxes, password_of(session, account, held_in))
 
 
-def _password(session: Session, account: Account, held_in: HeldIn) -> str:
+def password_of(session: Session, account: Account, held_in: HeldIn) -> str:
     """A fingerprint of the password that could be set from here: another one as soon as one was set."""
     kept_here = session.get(LocalPassword, account.id)
     if kept_here is not None:
@@ -194,7 +194,7 @@ def offered(session: Session, proof: Proof, held_in: HeldIn) -> list[Account]:
         if account is None or account.erased_at is not None:
             continue
         boxes = {address.email_key for address in mailboxes(account)}
-        if _password(session, account, held_in) == mailed["password"] and boxes.issuperset(mailed["mailboxes"]):
+        if password_of(session, account, held_in) == mailed["password"] and boxes.issuperset(mailed["mailboxes"]):
             found.append(account)
     return sorted(found, key=lambda account: account.username)
 

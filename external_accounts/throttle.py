@@ -83,6 +83,13 @@ API_KEY = Limit("api key", burst=600, every=0.1)
 """Requests of one key of the API: a staff office's nightly changes, not a whole university."""
 API_REFUSED = Limit("api refused", burst=30, every=10)
 """Requests of one network with a key that is none."""
+ASSISTANCE_NETWORK = Limit("assistance network", burst=10, every=300)
+ASSISTANCE_CAMPUS = Limit("assistance campus", burst=200, every=10)
+"""Requests for assistance from one network."""
+LETTER_IDENTIFIER = Limit("letter identifier", burst=10, every=300)
+"""Tries of letters' codes with one identifier, whoever makes them; the network draws on that of signing in."""
+ASSISTANCE_MAIL = Limit("assistance mail", burst=60, every=60)
+"""Mails about them to the help desk, all together: what is more stands in its list only."""
 
 
 class Throttled(Exception):

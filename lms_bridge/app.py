@@ -17,10 +17,11 @@ from lms_bridge import i18n
 from lms_bridge.api import accounts as api_accounts
 from lms_bridge.cas import views as cas_views
 from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
-from lms_bridge.helpdesk import extension_link, extensions, invitations, registrations
+from lms_bridge.helpdesk import assistance as assistance_desk
+from lms_bridge.helpdesk import extension_link, extensions, invitations, letters, registrations
 from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
-from lms_bridge.selfservice import charter, confirm, forgot, home, register, reset, why
+from lms_bridge.selfservice import assistance, charter, confirm, forgot, home, lost, register, reset, why
 from lms_bridge.selfservice.account import (
     activity,
     addresses,
@@ -36,7 +37,7 @@ from lms_bridge.selfservice.account import (
     second_factor,
     undo,
 )
-from lms_bridge.selfservice.activation import asking
+from lms_bridge.selfservice.activation import asking, letter
 from lms_bridge.selfservice.activation import steps as activation_steps
 from lms_bridge.settings import Settings
 from lms_bridge.signin import views as signin_views
@@ -95,8 +96,13 @@ def create_app(runtime: Runtime) -> Flask:
         forgot.pages,
         why.pages,
         reset.pages,
+        lost.pages,
+        assistance.pages,
+        assistance_desk.pages,
+        letters.pages,
         asking.pages,
         activation_steps.pages,
+        letter.pages,
         charter.pages,
         registrations.pages,
         invitations.pages,

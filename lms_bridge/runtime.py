@@ -52,7 +52,7 @@ class Runtime:
     sites: MoodleSites
     validator: Validator
     http: requests.Session
-    """For calls to registered services only: proxy callbacks and logout messages."""
+    """For calls to what the settings name, and no other address: proxy callbacks, logout messages, hooks."""
     clock: Clock
     local_names: re.Pattern[str]
     """User names reserved for accounts kept here: no CAS may bring one (LNK-06)."""

@@ -12,7 +12,7 @@ from lms_bridge.cas.services import ServiceRefused, header_safe
 from lms_bridge.i18n import current_locale
 from lms_bridge.settings.sections import Service, text_in
 from lms_bridge.signin import sessions, upstream
-from lms_bridge.signin.doors import activation_url, doors, onward_query, register_url
+from lms_bridge.signin.doors import activation_url, doors, lost_url, register_url
 from lms_bridge.signin.passage import Destination, pass_on, try_gateway
 from lms_bridge.web import cookies
 from lms_bridge.web.errors import error_page
@@ -153,7 +153,7 @@ def show_doors(destination: Destination, notice: str | None = None) -> ResponseR
             notice=notice,
             register_url=register_url(bridge.settings, destination.service, destination.url),
             activation_url=activation_url(bridge.settings, destination.url),
-            lost_url=f"/account/forgot{onward_query(destination.url)}" if bridge.settings.local.enabled else None,
+            lost_url=lost_url(bridge.settings, destination.url),
         )
 
     return shell(("doors", request.full_path, locale, notice, choices), page)

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from external_accounts import audit
 from external_accounts.accounts import Person, account_by_username, create_account, suspend
 from external_accounts.addresses import parse_address, primary_address, set_primary_address
+from external_accounts.confirmation import confirm_by_issuer
 from external_accounts.directory import Entry
 from external_accounts.identities import create_local_account
 from external_accounts.institution_schema import DirectoryEntry
@@ -49,6 +50,10 @@ class DemoAccount:
     affiliation: str = ""
     confirmed: bool = False
     suspended: bool = False
+    profile: str = ""
+    """Where it is not the usual one of the door."""
+    sponsor: str = ""
+    """Identifier of the person who answers for the account and gets its mail."""
 
     def public(self) -> dict[str, str]:
         """As `/api/demo` tells it."""
@@ -139,6 +144,29 @@ ACCOUNTS = (
         "Dubois",
         confirmed=True,
     ),
+    DemoAccount(
+        "library_reader",
+        "local",
+        "ext.lea.roux",
+        "reader-demo-1",
+        "lea.roux@courriel.example",
+        "Léa",
+        "Roux",
+        confirmed=True,
+        profile="library_reader",
+    ),
+    DemoAccount(
+        "technical",
+        "sel",
+        "tech-lettres",
+        "technical-demo-1",
+        f"secretariat.lettres@{DOMAIN}",
+        "Secrétariat",
+        "Lettres",
+        "employee",
+        profile="technical",
+        sponsor="hbernard",
+    ),
 )
 
 
@@ -174,7 +202,8 @@ def described(entry: Entry) -> SelUser:
 def fill_embedded_directory(runtime: Runtime, former_hashes: Mapping[str, str]) -> None:
     """Entries of those whose password the bridge sets, with the demo's password or the one of an earlier run."""
     for person in ACCOUNTS:
-        profile = runtime.settings.profile("vacataire" if person.affiliation == "affiliate" else "")
+        usual = "vacataire" if person.affiliation == "affiliate" else ""
+        profile = runtime.settings.profile(person.profile or usual)
         directory = runtime.directories.get(profile.directory or "")
         if directory is None:
             continue
@@ -205,7 +234,7 @@ def fill_bridge(runtime: Runtime) -> None:
                 account = create_local_account(
                     session,
                     username=person.identifier,
-                    profile="learner",
+                    profile=person.profile or "learner",
                     person=Person(person.given_name, person.family_name),
                     email=parse_address(person.email),
                     password_hash=hashes[person.case],
@@ -214,6 +243,8 @@ def fill_bridge(runtime: Runtime) -> None:
                 )
             elif person.affiliation == "affiliate":
                 account = _announced(session, person, now)
+            elif person.sponsor:
+                account = _technical(session, runtime, person, now)
             else:
                 continue  # members appear at their first sign-in
             if person.confirmed:
@@ -260,6 +291,39 @@ def _announced(session: Session, person: DemoAccount, now: datetime) -> Account:
             Address(email=university.email, email_key=university.key, role="institutional", created_at=now)
         )
         account.activation_mail_due_at = now
+    return account
+
+
+def _technical(session: Session, runtime: Runtime, person: DemoAccount, now: datetime) -> Account:
+    """An account that is nobody's own, with the address of its office and the member who answers for it."""
+    sponsor = next(one for one in ACCOUNTS if one.identifier == person.sponsor)
+    answers = _member(session, sponsor, "staff", now)
+    confirm_by_issuer(
+        session,
+        answers.addresses[0],
+        issuer="sel",
+        trusted_domains=runtime.settings.upstreams[0].trusted_domains,
+        now=now,
+        origin=ORIGIN,
+    )
+    account = _member(session, person, person.profile, now)
+    account.sponsor_id = answers.id
+    return account
+
+
+def _member(session: Session, person: DemoAccount, profile: str, now: datetime) -> Account:
+    account = create_account(
+        session,
+        username=person.identifier,
+        profile=profile,
+        person=Person(person.given_name, person.family_name),
+        activated=True,
+        now=now,
+    )
+    account.identities.append(
+        SignInIdentity(issuer="sel", subject=person.identifier, attributes={}, created_at=now, refreshed_at=now)
+    )
+    set_primary_address(session, account, parse_address(person.email), role="institutional", now=now)
     return account
 
 

@@ -88,6 +88,16 @@ retention_months = 6
 extension_months = 6
 whom_to_see = {{ fr = "la scolarité de votre composante", en = "the office of your department" }}
 
+[[profiles]]
+name = "library_reader"
+label = {{ fr = "Lecteur·rice de la bibliothèque", en = "Library reader" }}
+
+[[profiles]]
+name = "technical"
+label = {{ fr = "Compte technique", en = "Technical account" }}
+issuer = "sel"
+directory = "sel"
+
 [[directories]]
 name = "sel"
 kind = "embedded"

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import delete, select
 
-from external_accounts import registration, registration_upkeep, throttle
+from external_accounts import assistance, handover_deliveries, letters, registration, registration_upkeep, throttle
 from external_accounts.institution_schema import ApiAnswer
 from external_accounts.schema import OutboxMail, Proof
 from lms_bridge.cas import logout
+from lms_bridge.hooks import delivery as hook_delivery
 from lms_bridge.mail import bounces, delivery
 from lms_bridge.registration_terms import terms
 from lms_bridge.runtime import Runtime
@@ -29,6 +30,9 @@ KEEP_SESSIONS = timedelta(days=30)
 KEEP_MAILS = timedelta(days=30)
 KEEP_PROOFS = timedelta(days=7)
 KEEP_JOURNAL = timedelta(days=400)
+KEEP_ASSISTANCE = timedelta(days=180)
+"""After a request for assistance was closed."""
+KEEP_HANDOVERS = timedelta(days=90)
 BATCH = 20
 
 
@@ -63,6 +67,11 @@ def answer_searches(runtime: Runtime) -> int:
 
 def deliver_logouts(runtime: Runtime) -> int:
     return logout.deliver_due(runtime.database, runtime.registry, runtime.http, now=runtime.clock())
+
+
+def deliver_handovers(runtime: Runtime) -> int:
+    """Tell the university's other systems what has changed."""
+    return hook_delivery.deliver_due(runtime)
 
 
 def end_overdue_sessions(runtime: Runtime) -> int:
@@ -118,5 +127,8 @@ def purge(runtime: Runtime) -> int:
         session.execute(delete(Proof).where(Proof.expires_at < now - KEEP_PROOFS, Proof.id.not_in(mailed)))
         session.execute(delete(JournalEntry).where(JournalEntry.settled_at < now - KEEP_JOURNAL))
         session.execute(delete(ApiAnswer).where(ApiAnswer.created_at < now - KEEP_API_ANSWERS))
+        assistance.purge(session, keep=KEEP_ASSISTANCE, now=now)
+        letters.purge(session, now)
+        handover_deliveries.purge(session, keep=KEEP_HANDOVERS, now=now)
         throttle.purge(session, now)
     return 0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from external_accounts.database import Base, Waiting
+from external_accounts.institution_schema import Handover
 from external_accounts.schema import Account, OutboxMail, Proof, Registration
 from lms_bridge.jobs import audit, functions, people
 from lms_bridge.runtime import Runtime
@@ -51,6 +52,7 @@ JOBS = (
     Job("answer_searches", functions.answer_searches, every=1, woken_by=(Proof,)),
     Job("answer_whys", why_answers.answer_due, every=2, woken_by=(WhyRequest,)),
     Job("deliver_mails", functions.deliver_mails, every=1, woken_by=(OutboxMail,)),
+    Job("deliver_handovers", functions.deliver_handovers, every=2, woken_by=(Handover,)),
     Job("read_bounces", functions.read_bounces, every=15),
     Job("end_sessions_in_moodle", functions.end_sessions_in_moodle, every=2, woken_by=(Mirror,)),
     Job("bring_mirrors_into_step", functions.bring_mirrors_into_step, every=0.5, woken_by=(Account, Mirror)),

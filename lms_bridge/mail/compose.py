@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from external_accounts import activation, extensions, proofs, recovery, registration_steps
+from external_accounts import activation, extensions, lost_identifiers, proofs, recovery, registration_steps
 from external_accounts.accounts import Person
 from external_accounts.keys import UnknownKey
 from external_accounts.proofs import format_code, proof_keys, state_of
@@ -35,6 +35,7 @@ LINKS = {
     proofs.UNDO_ADDRESS_CHANGE: "/account/undo",
     proofs.KEEP_ACCOUNT: "/account/keep",
     recovery.RESET_PASSWORD: "/account/reset",
+    lost_identifiers.RECOVER_IDENTIFIER: "/perte-identifiant",
     activation.ACTIVATE: "/account/activate",
     activation.ACTIVATE_AGAIN: "/account/activate",
     extensions.DECIDE_EXTENSION: "/extension",

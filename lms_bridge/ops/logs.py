@@ -17,7 +17,9 @@ import structlog
 
 SECRET_NAMES = re.compile(r"pass(word|wd)?|secret|token|ticket|cookie|authorization|code\b|pgt", re.IGNORECASE)
 _TICKETS = re.compile(r"\b(ST|PT|PGT|PGTIOU|TGT|TGC)-[A-Za-z0-9-]{4,}")
-_PROOFS = re.compile(r"(/account/(?:confirm|forgot|register|reset|activate|undo|keep)/)[^/\s?\"']+")
+_PROOFS = re.compile(
+    r"((?:/account/(?:confirm|forgot|register|reset|activate|undo|keep)|/perte-identifiant|/assistance)/)[^/\s?\"']+"
+)
 _PARAMETERS = re.compile(r"\b((?:ticket|pgtId|pgtIou|pgt|code|wstoken|key|password)=)[^&\s\"']+", re.IGNORECASE)
 _ADDRESSES = re.compile(r"([\w!#$%&'*+=?^`{|}~.-])[\w!#$%&'*+/=?^`{|}~.-]*@([\w.-]+\.\w{2,})")
 _MALFORMED = re.compile(r"(Invalid request from ip=\S+: [^:]+: ).*", re.DOTALL)

@@ -29,6 +29,7 @@ from lms_bridge.web.request import current, parameter, runtime
 pages = Blueprint("forgot", __name__, url_prefix="/account/forgot")
 
 PATH = "/account/forgot"
+ASSISTANCE = "/assistance?subject=sign_in"
 LONGEST = 254
 
 
@@ -130,7 +131,9 @@ def _waiting(token: str, proof: Proof, *, error: str | None = None) -> tuple[str
     service = registered_service(parameter("service"))
     onward = onward_query(service)
     if recovery.page_is_over(proof, now):
-        return render_template("confirm/expired.html", resend_action=f"{PATH}/{token}/resend{onward}"), 410
+        return render_template(
+            "confirm/expired.html", resend_action=f"{PATH}/{token}/resend{onward}", assistance_url=ASSISTANCE
+        ), 410
     with runtime().database.read() as session:
         slow = outbox.is_slow(session, now)
     left = (proof.sent_at + proofs.RESEND_PAUSE - now).total_seconds()
@@ -145,6 +148,7 @@ def _waiting(token: str, proof: Proof, *, error: str | None = None) -> tuple[str
         mail_is_slow=slow,
         continue_url=sign_in_url(service),
         search_url=f"{PATH}{onward}",
+        assistance_url=ASSISTANCE,
     )
     return page, 422 if error else 200
 

@@ -13,11 +13,12 @@ from typing import Any
 import structlog
 from sqlalchemy.orm import Session
 
-from external_accounts import activation, audit, outbox, recovery, throttle
+from external_accounts import activation, audit, lost_identifiers, outbox, recovery, throttle
 from external_accounts.accounts import Person
 from external_accounts.recovery import Found
 from external_accounts.schema import Address, Proof
 from lms_bridge.runtime import Runtime
+from lms_bridge.selfservice import lost_searches
 from lms_bridge.selfservice.activation import mails
 from lms_bridge.settings.sections import text_in
 
@@ -28,7 +29,7 @@ TRY_AGAIN = timedelta(minutes=1)
 JOB = audit.Origin(actor="job:answer_searches")
 
 
-ANSWERS = {activation.REQUEST: mails.answer}
+ANSWERS = {activation.REQUEST: mails.answer, lost_identifiers.SEEK_IDENTIFIER: lost_searches.answer}
 """Who answers a search that is for something else than a password."""
 
 

@@ -25,9 +25,11 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from lms_bridge.settings.directories import Directory
+from lms_bridge.settings.hooks import Hook
 from lms_bridge.settings.lifecycle import Lifecycle
 from lms_bridge.settings.mailbox import Mailbox, SecondFactor
 from lms_bridge.settings.moodle_sites import RegistrationMode, Site
+from lms_bridge.settings.people import LOST_IDENTIFIERS, Letters, LostIdentifier
 from lms_bridge.settings.registration import HelpDesk, Registration
 from lms_bridge.settings.sections import (
     Audit,
@@ -111,8 +113,13 @@ class Settings(BaseSettings):
     profiles: tuple[Profile, ...] = Field((), description="See `[[profiles]]`.")
     directories: tuple[Directory, ...] = Field((), description="See `[[directories]]`.")
     imports: Imports = Field(Imports(), description="See `[imports]`.")
+    lost_identifiers: tuple[LostIdentifier, ...] = Field(LOST_IDENTIFIERS, description="See `[[lost_identifiers]]`.")
+    letters: Letters = Field(Letters(), description="See `[letters]`.")
+    hooks: tuple[Hook, ...] = Field((), description="See `[[hooks]]`.")
     services_ca_file: File | None = Field(
-        None, description="CA bundle to verify applications with (logout messages, proxy callbacks), if not the usual."
+        None,
+        description="CA bundle to verify applications with (logout messages, proxy callbacks, hooks), if not "
+        "the usual.",
     )
     services: tuple[Service, ...] = Field((), description="See `[[services]]`.")
     sites: tuple[Site, ...] = Field((), description="See `[[sites]]`.")
@@ -176,6 +183,8 @@ class Settings(BaseSettings):
             ("sites", [site.name for site in self.sites]),
             ("profiles", [profile.name for profile in self.profiles]),
             ("directories", [directory.name for directory in self.directories]),
+            ("hooks", [hook.name for hook in self.hooks]),
+            ("lost_identifiers", [choice.name for choice in self.lost_identifiers]),
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"{kind}: two entries have the same name")
@@ -257,6 +266,12 @@ class Settings(BaseSettings):
         """The profile of that name; one that nobody configured has the plain policy."""
         found = next((profile for profile in self.profiles if profile.name == name), None)
         return found or Profile.model_construct(name=name, label={"fr": name, "en": name})
+
+    @cached_property
+    def lost_choices(self) -> tuple[LostIdentifier, ...]:
+        """The answers to choose from on the page of lost identifiers: those that mean a profile there is."""
+        there = {profile.name for profile in self.profiles}
+        return tuple(choice for choice in self.lost_identifiers if there.intersection(choice.profiles))
 
     def upstream(self, issuer: str) -> Upstream | None:
         return next((upstream for upstream in self.upstreams if upstream.issuer == issuer), None)

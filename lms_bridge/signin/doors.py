@@ -68,6 +68,13 @@ def register_url(settings: Settings, service: Service | None, service_url: str |
     return f"/account/register{onward_query(service_url)}"
 
 
+def lost_url(settings: Settings, service_url: str | None) -> str | None:
+    """Where people get their identifiers back who do not know which door is theirs."""
+    if settings.lost_choices:
+        return f"/perte-identifiant{onward_query(service_url)}"
+    return f"/account/forgot{onward_query(service_url)}" if settings.local.enabled else None
+
+
 def activation_url(settings: Settings, service_url: str | None) -> str | None:
     """Where people whose account the university announced get their link, where there are such people."""
     return f"/account/activate{onward_query(service_url)}" if settings.profiles else None

@@ -121,9 +121,11 @@ class Stage:
         return [mail for mail in self.mails.mails() if mail.to == f"{name}@mail.example"]
 
     def link_mailed_to(self, name: str, family: str = "(?:confirm|register|reset)") -> str:
-        """The last link in them that leads to `/account/<family>/…`."""
+        """The last link in them that leads to `/account/<family>/…`, or to `/<family>/…`."""
         found = [
-            link for mail in self.mails_to(name) for link in re.findall(rf"http://\S+/account/{family}/\S+", mail.text)
+            link
+            for mail in self.mails_to(name)
+            for link in re.findall(rf"http://[^/\s]+/(?:account/)?{family}/\S+", mail.text)
         ]
         assert found, self.mails_to(name)
         return found[-1]
@@ -193,6 +195,7 @@ def _settings(sel: str, moodle: str, apps: str, smtp_port: int) -> dict[str, Any
                 "mailbox": "forward",
                 "listing": False,
             },
+            {"name": "library_reader", "label": {"fr": "Lecteur·rice de la bibliothèque", "en": "Library reader"}},
         ],
         "directories": [{"name": "sel", "kind": "embedded"}],
         "mailbox": {

@@ -26,6 +26,15 @@ def upgrade() -> None:
         sa.Column("updated_at", MOMENT, nullable=False),
     )
     op.create_table(
+        "activation_letters",
+        sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
+        sa.Column("code_hash", sa.String(64), nullable=False),
+        sa.Column("printed_at", MOMENT, nullable=False),
+        sa.Column("printed_by", sa.String(120), nullable=False),
+        sa.Column("expires_at", MOMENT, nullable=False),
+        sa.UniqueConstraint("code_hash", name="uq_activation_letters_code_hash"),
+    )
+    op.create_table(
         "mailbox_choices",
         sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
         sa.Column("forward_address_id", INT, sa.ForeignKey("addresses.id"), nullable=True),
@@ -117,16 +126,24 @@ def _handovers() -> None:
         sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), nullable=False),
         sa.Column("key", sa.String(40), nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("spread_at", MOMENT, nullable=True),
+        sa.UniqueConstraint("key", name="uq_handovers_key"),
+    )
+    waiting = sa.text("spread_at IS NULL")
+    op.create_index("ix_handovers_waiting", "handovers", ["id"], sqlite_where=waiting, postgresql_where=waiting)
+    op.create_index("ix_handovers_account_id", "handovers", ["account_id"])
+    op.create_table(
+        "handover_deliveries",
+        sa.Column("handover_id", INT, sa.ForeignKey("handovers.id"), primary_key=True, autoincrement=False),
+        sa.Column("target", sa.String(60), primary_key=True),
         sa.Column("state", sa.String(10), nullable=False),
         sa.Column("due_at", MOMENT, nullable=False),
         sa.Column("leased_until", MOMENT, nullable=True),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("delivered_at", MOMENT, nullable=True),
         sa.Column("last_error", sa.String(500), nullable=False),
-        sa.UniqueConstraint("key", name="uq_handovers_key"),
     )
-    op.create_index("ix_handovers_due", "handovers", ["state", "due_at"])
-    op.create_index("ix_handovers_account_id", "handovers", ["account_id"])
+    op.create_index("ix_handover_deliveries_due", "handover_deliveries", ["state", "target", "due_at"])
 
 
 def _extensions() -> None:
@@ -172,6 +189,7 @@ def _assistance_requests() -> None:
         _id(),
         sa.Column("asked_at", MOMENT, nullable=False),
         sa.Column("state", sa.String(10), nullable=False),
+        sa.Column("reference", sa.String(12), nullable=False),
         sa.Column("subject", sa.String(30), nullable=False),
         sa.Column("given_name", sa.String(100), nullable=False),
         sa.Column("family_name", sa.String(100), nullable=False),
@@ -183,6 +201,7 @@ def _assistance_requests() -> None:
         sa.Column("closed_at", MOMENT, nullable=True),
         sa.Column("closed_by", sa.String(120), nullable=False),
         sa.Column("closing_note", sa.String(500), nullable=False),
+        sa.UniqueConstraint("reference", name="uq_assistance_requests_reference"),
     )
     op.create_index("ix_assistance_requests_state", "assistance_requests", ["state", "asked_at"])
 

@@ -14,10 +14,11 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, aliased
 
-from external_accounts import directory_entries
+from external_accounts import directory_entries, handover_deliveries
 from external_accounts.addresses import mask_address
 from external_accounts.database import Database
 from external_accounts.directory_entries import Behind
+from external_accounts.handover_deliveries import Figures
 from external_accounts.schema import Account, Address, OutboxMail, Proof, ThrottleBucket
 from lms_bridge import migrations
 from lms_bridge.mail.figures import WEEK, Domain, by_domain
@@ -94,6 +95,8 @@ class DatabaseFacts:
     """What became of the mails of a week, by domain."""
     behind: Sequence[Behind] = ()
     """What waits to be written to a directory."""
+    told: Sequence[Figures] = ()
+    """What other systems were told of accounts."""
 
     @property
     def current(self) -> bool:
@@ -148,6 +151,7 @@ def _read(database: Database, site_names: Sequence[str], current_key: str, now: 
             keys=_key_use(session, current_key, now),
             domains=by_domain(session, since=now - WEEK),
             behind=directory_entries.behind(session),
+            told=handover_deliveries.figures(session),
         )
 
 

@@ -15,6 +15,7 @@ from lms_bridge.ops import identification
 from lms_bridge.ops.doctor import (
     database_checks,
     directory_checks,
+    hook_checks,
     in_step_checks,
     mail_checks,
     people_checks,
@@ -91,6 +92,7 @@ def _judge(
     yield from database_checks.check(database, now)
     yield from surroundings_checks.check_mail(settings.mail, found.get("mail"))
     yield from mail_checks.check(settings.mail, found.get("bounces"), database.domains, now)
+    yield from hook_checks.check(settings, database.told, now)
     for upstream in settings.upstreams:
         yield from surroundings_checks.check_upstream(upstream, found.get(f"upstream:{upstream.issuer}"), now)
     for directory in settings.directories:

@@ -34,6 +34,8 @@ CASES = {
     "student": "sel",
     "vacataire": "sel",
     "helpdesk": "sel",
+    "library_reader": "local",
+    "technical": "sel",
     "not_activated": "sel",
     "learner_confirmed": "local",
     "learner_unconfirmed": "local",

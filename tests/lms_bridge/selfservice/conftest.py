@@ -18,6 +18,8 @@ from lms_bridge.demo.mail_sink import Mail
 from tests.bridge_under_test import APP, BridgeUnderTest, Browser
 from tests.lms_bridge.mailing import Mailbox, mailing_bridge
 from tests.lms_bridge.selfservice.forgetting import SEL, Town
+from tests.lms_bridge.selfservice.losing import SETTINGS as UNIVERSITY
+from tests.lms_bridge.selfservice.losing import University
 
 
 @dataclass
@@ -68,6 +70,12 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 def town(tmp_path: Path) -> Iterator[Town]:
     with mailing_bridge(tmp_path, upstreams=[SEL]) as (bridge, mailbox):
         yield Town(bridge, mailbox)
+
+
+@pytest.fixture
+def university(tmp_path: Path) -> Iterator[University]:
+    with mailing_bridge(tmp_path, **UNIVERSITY) as (bridge, mailbox):
+        yield University(bridge, mailbox)
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Account letters on paper: whom to print one for, and the PDF."""
