@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from external_accounts.accounts import USERNAME_PATTERN
 from external_accounts.database import Database
 from external_accounts.directory import DirectoryUnavailable, Entry, EntryMissing
 from external_accounts.institution_schema import DirectoryEntry
@@ -29,6 +31,12 @@ class EmbeddedDirectory:
             return Entry(row.username, row.given_name, row.family_name, row.email, bool(row.password_hash))
 
     def save(self, entry: Entry) -> None:
+        try:
+            self._save(entry)
+        except IntegrityError:  # somebody else made it a moment ago: now it is there to be brought up to date
+            self._save(entry)
+
+    def _save(self, entry: Entry) -> None:
         with self._database.begin() as session:
             row = self._row(session, entry.username)
             if row is None:
@@ -64,6 +72,8 @@ class EmbeddedDirectory:
         return row
 
     def _row(self, session: Session, username: str) -> DirectoryEntry | None:
+        if not USERNAME_PATTERN.fullmatch(username):  # nobody's, and a database need not be able to hold it
+            return None
         return session.scalar(
             select(DirectoryEntry).where(DirectoryEntry.directory == self.name, DirectoryEntry.username == username)
         )

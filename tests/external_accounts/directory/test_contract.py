@@ -12,20 +12,26 @@ from external_accounts.directory import Directory, Entry, EntryMissing
 from external_accounts.directory.embedded import EmbeddedDirectory
 from external_accounts.passwords import PasswordHashing
 from tests.directory_server import DirectoryServer
+from tests.postgresql_server import PostgresqlServer
 
 ADA = Entry("ada", "Ada", "Lovelace", "ada@univ.example")
 FIRST, SECOND = "une vieille horloge bleue", "sept violons dans la brume"
 
 
-@pytest.fixture(params=["embedded", "ldap"])
+@pytest.fixture(params=["sqlite", "postgresql", "ldap"])
 def directory(request: pytest.FixtureRequest) -> Iterator[Directory]:
     if request.param == "ldap":
         yield request.getfixturevalue("open_directory")()
         return
-    database: Database = request.getfixturevalue("embedded")
+    if request.param == "sqlite":
+        database: Database = request.getfixturevalue("embedded")
+    else:
+        server: PostgresqlServer = request.getfixturevalue("postgresql")
+        database = Database(server.create_database(like=request.getfixturevalue("migrated_postgresql")))
     hashing = PasswordHashing(time_cost=1, memory_kib=64)
     yield EmbeddedDirectory("people", database, hashing)
     hashing.close()
+    database.close()
 
 
 def test_an_entry_is_found_as_it_was_saved(directory: Directory) -> None:
@@ -109,6 +115,12 @@ def test_many_at_once_each_get_their_own(directory: Directory) -> None:
 
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(make, names))
+
+
+def test_one_entry_saved_by_many_at_once_is_one(directory: Directory) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _n: directory.save(ADA), range(24)))
+    assert directory.find("ada") == ADA
 
 
 def test_the_servers_own_view_of_a_new_entry(slapd: DirectoryServer, open_directory: object) -> None:
