@@ -51,17 +51,24 @@ def reached_at(account: Account) -> list[Address]:
 def write_to(
     session: Session, account: Account, template: str, terms: Terms, now: datetime, *, context: Mapping[str, Any]
 ) -> int:
-    """Write one mail to each of the account's addresses; returns how many those are."""
-    addresses = reached_at(account)
+    """Write one mail to each of the account's addresses; returns how many those are.
+
+    Where it has none (a technical account), whoever answers for it is told in its place.
+    """
+    reader, addresses, told = account, reached_at(account), dict(context)
+    if not addresses and account.sponsor_id is not None:
+        reader = session.get_one(Account, account.sponsor_id)
+        addresses = [address for address in reached_at(reader) if address.is_primary]
+        told["answers_for"] = account.username
     for address in addresses:
         outbox.enqueue(
             session,
             template,
             address.email,
-            locale=account.language or terms.locale,
+            locale=reader.language or terms.locale,
             now=now,
             mail_domain=terms.mail_domain,
-            account_id=account.id,
-            context=context,
+            account_id=reader.id,
+            context=told,
         )
     return len(addresses)

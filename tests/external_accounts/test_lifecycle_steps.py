@@ -88,6 +88,16 @@ def test_whoever_cannot_be_written_to_is_noted(embedded: Database) -> None:
     assert (outcome, mails(embedded)) == ("nowhere to write to", [])
 
 
+def test_whoever_answers_for_an_account_without_addresses_is_told_in_its_place(embedded: Database) -> None:
+    with embedded.begin() as session:
+        sponsor = add(session, "tmartin", end=None, language="en")
+        add(session, "scanner", confirmed=False, sponsor_id=sponsor.id)
+    assert run(embedded, noon(2027, 6, 1)) == {"rights_30_days": 1}
+    with embedded.read() as session:
+        mail = session.scalars(select(OutboxMail)).one()
+        assert (mail.recipient, mail.locale, mail.context["answers_for"]) == ("tmartin@univ.example", "en", "scanner")
+
+
 def test_i10_closing_ends_pending_proofs_and_tells_other_systems_and_moodle(database: Database) -> None:
     with database.begin() as session:
         account = add(session)
