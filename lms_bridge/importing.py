@@ -18,7 +18,7 @@ from external_accounts.spreadsheets import plain
 from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.runtime import Runtime
-from lms_bridge.settings.sections import Share
+from lms_bridge.settings.people import Share
 from lms_bridge.signin import sessions
 
 COLUMNS: dict[Column, str] = {

@@ -29,19 +29,17 @@ from lms_bridge.settings.hooks import Hook
 from lms_bridge.settings.lifecycle import Lifecycle
 from lms_bridge.settings.mailbox import Mailbox, SecondFactor
 from lms_bridge.settings.moodle_sites import RegistrationMode, Site
-from lms_bridge.settings.people import LOST_IDENTIFIERS, Letters, LostIdentifier
+from lms_bridge.settings.people import LOST_IDENTIFIERS, Imports, Letters, LostIdentifier, Profile
 from lms_bridge.settings.registration import HelpDesk, Registration
 from lms_bridge.settings.sections import (
     Audit,
     Charter,
     File,
-    Imports,
     Institution,
     Jobs,
     Local,
     Mail,
     Passwords,
-    Profile,
     Recovery,
     Reminders,
     Service,
