@@ -26,7 +26,7 @@ from benchmarks.load import Connection, Figures, hidden_fields
 from external_accounts import audit, invitations
 from external_accounts.accounts import Person
 from external_accounts.addresses import parse_address
-from external_accounts.proofs import proof_keys
+from external_accounts.proof_keys import proof_keys
 from external_accounts.recovery import RESET_PASSWORD
 from external_accounts.registration_steps import CHOOSE_PASSWORD
 from external_accounts.schema import Proof

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from external_accounts import audit
 from external_accounts.institution_schema import AssistanceRequest
-from external_accounts.proofs import CODE_ALPHABET
+from external_accounts.proof_keys import CODE_ALPHABET
 
 WAITING, CLOSED = "waiting", "closed"
 SUBJECTS = ("lost_identifier", "activation", "sign_in", "other")

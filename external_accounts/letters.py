@@ -27,7 +27,8 @@ from external_accounts.institution_schema import ActivationLetter
 from external_accounts.keys import Keys
 from external_accounts.profiles import ProfilePolicy
 from external_accounts.proof_deadlines import note_accepted
-from external_accounts.proofs import CODE_ALPHABET, ProofKeys, Subject, proof_keys, read_code
+from external_accounts.proof_keys import CODE_ALPHABET, ProofKeys, proof_keys, read_code
+from external_accounts.proofs import Subject
 from external_accounts.schema import Account, Proof
 
 CODE_LENGTH = 12

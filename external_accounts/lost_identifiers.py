@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session
 from external_accounts import audit, proofs, recovery
 from external_accounts.accounts import lock_account
 from external_accounts.keys import Keys
-from external_accounts.proofs import ProofCancelled, ProofKeys, ProofUsed, Subject, renew, request_proof
+from external_accounts.proof_keys import ProofKeys
+from external_accounts.proofs import ProofCancelled, ProofUsed, Subject, renew, request_proof
 from external_accounts.schema import Account, AccountId, Address, Proof
 
 SEEK_IDENTIFIER = "seek identifier"

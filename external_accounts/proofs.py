@@ -10,7 +10,6 @@ works (D06). What a person sends us dies on its signature before it costs a quer
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping
@@ -24,6 +23,17 @@ from sqlalchemy.orm import Session, object_session
 from external_accounts import audit, confirmation, revocations
 from external_accounts.keys import Keys, UnknownKey
 from external_accounts.proof_deadlines import CODE_LIFETIME, begin_life, hold_subject, is_waiting_for_its_mail
+from external_accounts.proof_keys import (
+    HANDLE,
+    LINK,
+    ProofKeys,
+    code_of,
+    link_secret,
+    proof_keys,
+    read_code,
+    still_ours,
+    stored_form,
+)
 from external_accounts.schema import AccountId, Address, Proof
 
 CONFIRM_ADDRESS = "confirm address"
@@ -35,14 +45,8 @@ KEEP_ACCOUNT = "keep account"
 LASTING = (UNDO_ADDRESS_CHANGE, KEEP_ACCOUNT)
 """What takes a change back outlives a new password: else whoever took an account over could make the change last."""
 
-CODE_ALPHABET = "BCDFGHJKLMNPQRSTVWXZ23456789"
-"""No vowels (no words), nothing that looks like something else. 8 of 28 letters are 38 bits (TOK-03 asks for 20)."""
-CODE_LENGTH = 8
 CODE_ATTEMPTS = 5
 RESEND_PAUSE = timedelta(seconds=60)
-
-_LINK = "proof link"
-_HANDLE = "proof handle"
 
 
 class ProofUnusable(Exception):
@@ -97,14 +101,6 @@ class Subject:
 def about(address: Address) -> Subject:
     """The proof that somebody reads this address of an account."""
     return Subject(account_id=address.account_id, address_id=address.id, email_key=address.email_key)
-
-
-@dataclass(frozen=True, slots=True)
-class ProofKeys:
-    """What the mail shows: never stored, derived when the mail is written."""
-
-    link_token: str
-    code: str
 
 
 def request_proof(
@@ -179,7 +175,7 @@ def make_proof(
         email_key=subject.email_key,
         nonce=nonce,
         key_id=keys.current_id,
-        link_hash=_hash(_link_secret(keys, purpose, nonce, keys.current_id)),
+        link_hash=stored_form(link_secret(keys, purpose, nonce, keys.current_id)),
         created_at=now,
         lifetime_seconds=int(lifetime.total_seconds()),
         calendar_end=calendar_end,
@@ -212,7 +208,7 @@ def renew(keys: Keys, proof: Proof, *, now: datetime) -> None:
     Where the row itself must stay, because its handle is the name of a page.
     """
     proof.nonce, proof.key_id = secrets.token_bytes(16), keys.current_id
-    proof.link_hash = _hash(_link_secret(keys, proof.purpose, proof.nonce, proof.key_id))
+    proof.link_hash = stored_form(link_secret(keys, proof.purpose, proof.nonce, proof.key_id))
     lifetime = timedelta(seconds=proof.lifetime_seconds)
     proof.created_at, proof.accepted_at = now, None
     proof.expires_at, proof.code_expires_at = now + lifetime, now + min(CODE_LIFETIME, lifetime)
@@ -239,24 +235,7 @@ def _living(session: Session, keys: Keys, subject: Subject, purpose: str, now: d
         )
     )
     alive = (proof for proof in pending if proof.expires_at > now or is_waiting_for_its_mail(proof, now))
-    return next((proof for proof in alive if _still_ours(keys, proof)), None)
-
-
-def proof_keys(keys: Keys, proof: Proof) -> ProofKeys:
-    """The link token and the code of a proof, for the mail.
-
-    Raises:
-        UnknownKey: the key it was made under was rotated out.
-    """
-    return ProofKeys(
-        link_token=keys.sign(_LINK, _link_secret(keys, proof.purpose, proof.nonce, proof.key_id)),
-        code=_code(keys, proof),
-    )
-
-
-def handle_token(keys: Keys, proof: Proof) -> str:
-    """The name of the proof for the waiting page's address: shows the page, opens nothing."""
-    return keys.sign(_HANDLE, proof.handle)
+    return next((proof for proof in alive if still_ours(keys, proof)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,11 +253,11 @@ def look_at(session: Session, keys: Keys, token: str) -> FoundProof:
         ProofUnknown: not a token of ours, or the proof is gone.
     """
     if len(token) <= 200:
-        if (secret := keys.unsign(_LINK, token)) is not None:
-            proof = session.scalar(select(Proof).where(Proof.link_hash == _hash(secret)))
+        if (secret := keys.unsign(LINK, token)) is not None:
+            proof = session.scalar(select(Proof).where(Proof.link_hash == stored_form(secret)))
             if proof is not None:
                 return FoundProof(proof, "link")
-        elif (handle := keys.unsign(_HANDLE, token)) is not None:
+        elif (handle := keys.unsign(HANDLE, token)) is not None:
             proof = session.scalar(select(Proof).where(Proof.handle == handle))
             if proof is not None:
                 return FoundProof(proof, "handle")
@@ -376,21 +355,11 @@ def change_code_for_link(session: Session, keys: Keys, proof: Proof, typed: str,
 
 def _compare(keys: Keys, proof: Proof, typed: str) -> None:
     try:
-        right = hmac.compare_digest(_code(keys, proof).encode(), read_code(typed).encode("utf-8", "replace"))
+        right = hmac.compare_digest(code_of(keys, proof).encode(), read_code(typed).encode("utf-8", "replace"))
     except UnknownKey:
         right = False
     if not right:
         raise CodeWrong(proof, attempts_left=CODE_ATTEMPTS - proof.code_attempts)
-
-
-def read_code(typed: str) -> str:
-    """What a person meant: blanks and dashes from copying dropped, capitals restored."""
-    return "".join(letter for letter in typed.upper() if letter.isalnum())[:64]
-
-
-def format_code(code: str) -> str:
-    """The code as the mail shows it, in two groups of four."""
-    return f"{code[:4]}-{code[4:]}"
 
 
 def cancel_pending(session: Session, account_id: AccountId, now: datetime, *, address_id: int | None = None) -> None:
@@ -437,29 +406,3 @@ def _raise_if_over(session: Session, proof: Proof, now: datetime) -> None:
             raise ProofCancelled(proof)
         case "expired":
             raise ProofExpired(proof)
-
-
-def _link_secret(keys: Keys, purpose: str, nonce: bytes, key_id: str) -> str:
-    return keys.derive(f"{_LINK} {purpose}", nonce, key_id=key_id)[:20].hex()
-
-
-def _code(keys: Keys, proof: Proof) -> str:
-    purpose = f"proof code {proof.purpose} {proof.code_round}"
-    number = int.from_bytes(keys.derive(purpose, proof.nonce, key_id=proof.key_id))
-    letters = []
-    for _ in range(CODE_LENGTH):
-        number, index = divmod(number, len(CODE_ALPHABET))
-        letters.append(CODE_ALPHABET[index])
-    return "".join(letters)
-
-
-def _still_ours(keys: Keys, proof: Proof) -> bool:
-    try:
-        keys.derive("", b"", key_id=proof.key_id)
-    except UnknownKey:
-        return False
-    return True
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

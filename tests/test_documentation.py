@@ -20,6 +20,7 @@ from pydantic import BaseModel
 import lms_bridge.schema
 from external_accounts import proof_deadlines, proofs, throttle
 from external_accounts.database import Base
+from external_accounts.proof_keys import CODE_ALPHABET, CODE_LENGTH
 from lms_bridge.app import create_app
 from lms_bridge.cas.backchannel import GET_PATHS, SAML_PATH
 from lms_bridge.cas.responses import FailureCode
@@ -217,7 +218,7 @@ def test_ses_02_the_limits_of_a_session_and_how_sessions_go_together_are_written
 def test_the_page_of_proofs_has_the_numbers_of_the_code() -> None:
     page = (DOCS / "explanation" / "proofs.md").read_text("utf-8")
     assert f"{proof_deadlines.CODE_LIFETIME // timedelta(minutes=1)} minutes; {proofs.CODE_ATTEMPTS} tries" in page
-    assert f"{proofs.CODE_LENGTH} of {len(proofs.CODE_ALPHABET)}:" in page
+    assert f"{CODE_LENGTH} of {len(CODE_ALPHABET)}:" in page
     assert f"works after {proofs.RESEND_PAUSE // timedelta(seconds=1)} seconds" in page
 
 

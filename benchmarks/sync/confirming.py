@@ -21,6 +21,7 @@ from external_accounts import audit, proofs
 from external_accounts.accounts import Person
 from external_accounts.addresses import parse_address, primary_address
 from external_accounts.identities import create_local_account
+from external_accounts.proof_keys import proof_keys
 
 _CSRF = re.compile(r'name="csrf_token" value="([^"]+)"')
 
@@ -84,7 +85,7 @@ def _unconfirmed(bridge: Bridge, username: str) -> str:
             locale="fr",
             now=now,
         )
-        return proofs.proof_keys(runtime.keys, proof).link_token
+        return proof_keys(runtime.keys, proof).link_token
 
 
 def _wait(address: str, process: subprocess.Popen[bytes]) -> None:

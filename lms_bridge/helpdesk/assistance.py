@@ -13,7 +13,7 @@ from external_accounts import assistance
 from external_accounts.accounts import Person
 from external_accounts.assistance import CLOSED, WAITING, AlreadyClosed, one_line
 from external_accounts.institution_schema import AssistanceRequest
-from external_accounts.proofs import format_code
+from external_accounts.proof_keys import format_code
 from external_accounts.schema import Account
 from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, agent, not_for_you, row_number, to_sign_in
 from lms_bridge.i18n import LANGUAGE_NAMES, current_locale

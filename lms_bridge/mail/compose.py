@@ -18,7 +18,8 @@ from sqlalchemy.orm import Session
 from external_accounts import activation, extensions, lost_identifiers, proofs, recovery, registration_steps
 from external_accounts.accounts import Person
 from external_accounts.keys import UnknownKey
-from external_accounts.proofs import format_code, proof_keys, state_of
+from external_accounts.proof_keys import format_code, proof_keys
+from external_accounts.proofs import state_of
 from external_accounts.schema import Account, OutboxMail, Proof
 from lms_bridge import i18n
 from lms_bridge.cas.services import ServiceRefused

@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from external_accounts import assistance, outbox, throttle
 from external_accounts.assistance import Words, one_line, paragraphs
 from external_accounts.institution_schema import AssistanceRequest
-from external_accounts.proofs import format_code
+from external_accounts.proof_keys import format_code
 from external_accounts.throttle import Throttled, Use
 from lms_bridge.i18n import current_locale, ngettext
 from lms_bridge.i18n import gettext as _

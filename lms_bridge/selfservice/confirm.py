@@ -22,6 +22,7 @@ from external_accounts.addresses import (
     primary_address,
     set_primary_address,
 )
+from external_accounts.proof_keys import handle_token
 from external_accounts.proofs import (
     CodeSpent,
     CodeWrong,
@@ -97,7 +98,7 @@ def ask() -> ResponseReturnValue:
         if address.confirmed_at is not None:
             return redirect(f"/cas/login{onward_query(service)}" if service else "/", 303)
         proof = _send(session, address, service, current_locale(), now)
-        handle = proofs.handle_token(bridge.keys, proof)
+        handle = handle_token(bridge.keys, proof)
     return redirect(f"/account/confirm/{handle}", 303)
 
 
@@ -155,7 +156,7 @@ def resend(token: str) -> ResponseReturnValue:
         if address.confirmed_at is not None:
             return _already(found.proof)
         proof = _send(session, address, found.proof.service, found.proof.locale, now)
-        handle = proofs.handle_token(bridge.keys, proof)
+        handle = handle_token(bridge.keys, proof)
     return redirect(f"/account/confirm/{handle}", 303)
 
 

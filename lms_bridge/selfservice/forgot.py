@@ -17,7 +17,8 @@ from external_accounts import outbox, proofs, recovery
 from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.identities import LOCAL
 from external_accounts.proof_deadlines import CODE_LIFETIME
-from external_accounts.proofs import FoundProof, ProofKeys, ProofUnknown, ProofUnusable
+from external_accounts.proof_keys import ProofKeys
+from external_accounts.proofs import FoundProof, ProofUnknown, ProofUnusable
 from external_accounts.schema import Proof
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 from external_accounts import lost_identifiers, outbox, proofs, recovery
 from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.proof_deadlines import CODE_LIFETIME
-from external_accounts.proofs import ProofKeys, ProofUnknown, ProofUnusable
+from external_accounts.proof_keys import ProofKeys
+from external_accounts.proofs import ProofUnknown, ProofUnusable
 from external_accounts.schema import Proof
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _

@@ -15,13 +15,13 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from external_accounts import proofs, registration, throttle
+from external_accounts.proof_keys import ProofKeys, handle_token
 from external_accounts.proofs import (
     CodeSpent,
     CodeWrong,
     FoundProof,
     ProofCancelled,
     ProofExpired,
-    ProofKeys,
     ProofUnknown,
     ProofUsed,
     state_of,
@@ -88,7 +88,7 @@ def ask() -> ResponseReturnValue:
         throttle.reserve(session, [_network_use()], now)
         mail = within_budget(session, asked.wish.email.key, now)
         proof = registration.ask(session, bridge.keys, asked.wish, mail=mail, now=now, origin=origin())
-        handle = proofs.handle_token(bridge.keys, proof)
+        handle = handle_token(bridge.keys, proof)
     return redirect(f"{PATH}/{handle}", 303)
 
 
@@ -244,7 +244,7 @@ def resend(token: str) -> ResponseReturnValue:
             proof = send_link(session, bridge.keys, row, terms(bridge.settings), mail=mail, page_waits=True, now=now)
         else:
             return redirect(f"{PATH}/{token}", 303)
-        handle = proofs.handle_token(bridge.keys, proof)
+        handle = handle_token(bridge.keys, proof)
     return redirect(f"{PATH}/{handle}", 303)
 
 

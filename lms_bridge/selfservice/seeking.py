@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from external_accounts import audit, proofs, recovery, throttle
+from external_accounts import audit, recovery, throttle
+from external_accounts.proof_keys import handle_token
 from lms_bridge.selfservice import mail_budgets
 from lms_bridge.web.request import origin, runtime
 
@@ -31,4 +32,4 @@ def seek(sought: str, *, purpose: str, event: str, service: str | None, locale: 
         )
         outcome = "noted" if may_mail else "over budget"
         audit.record(session, event, outcome=outcome, now=now, origin=origin(), proof_id=proof.id)
-        return proofs.handle_token(bridge.keys, proof)
+        return handle_token(bridge.keys, proof)

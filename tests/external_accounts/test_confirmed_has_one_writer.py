@@ -23,6 +23,7 @@ from external_accounts.addresses import parse_address, primary_address, set_prim
 from external_accounts.database import Database
 from external_accounts.identities import Assertion, create_local_account, find_local_credential, sign_in_with_assertion
 from external_accounts.keys import Keys
+from external_accounts.proof_keys import handle_token, proof_keys
 from external_accounts.proofs import ProofUnusable
 from external_accounts.schema import Account, Address, Proof
 from tests.external_accounts.conftest import NOW
@@ -106,7 +107,7 @@ def _too_late(session: Session, _keys: Keys, account: Account, _email: str) -> N
 
 def _look(session: Session, keys: Keys, account: Account, _email: str) -> None:
     for proof in session.scalars(select(Proof).where(Proof.account_id == account.id)):
-        for token in (proofs.proof_keys(keys, proof).link_token, proofs.handle_token(keys, proof)):
+        for token in (proof_keys(keys, proof).link_token, handle_token(keys, proof)):
             proofs.look_at(session, keys, token)
 
 

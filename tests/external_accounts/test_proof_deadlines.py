@@ -20,7 +20,8 @@ from external_accounts.proof_deadlines import (
     is_waiting_for_its_mail,
     note_accepted,
 )
-from external_accounts.proofs import CodeSpent, change_code_for_link, proof_keys, reserve_code_attempt, state_of
+from external_accounts.proof_keys import proof_keys
+from external_accounts.proofs import CodeSpent, change_code_for_link, reserve_code_attempt, state_of
 from external_accounts.schema import Proof
 from tests.external_accounts.conftest import NOW
 from tests.external_accounts.test_proofs import ask

@@ -19,6 +19,7 @@ from external_accounts.addresses import parse_address, primary_address, set_prim
 from external_accounts.database import Database
 from external_accounts.keys import Keys
 from external_accounts.proof_deadlines import note_accepted
+from external_accounts.proof_keys import CODE_ALPHABET, CODE_LENGTH, ProofKeys, handle_token, proof_keys
 from external_accounts.proofs import (
     CODE_ATTEMPTS,
     CONFIRM_ADDRESS,
@@ -26,7 +27,6 @@ from external_accounts.proofs import (
     CodeWrong,
     ProofCancelled,
     ProofExpired,
-    ProofKeys,
     ProofUnknown,
     ProofUnusable,
     ProofUsed,
@@ -75,7 +75,7 @@ def confirmed(database: Database, account_id: int) -> bool:
 
 def secrets_of(database: Database, keys: Keys, proof: Proof) -> ProofKeys:
     with database.read() as session:
-        return proofs.proof_keys(keys, session.get_one(Proof, proof.id))
+        return proof_keys(keys, session.get_one(Proof, proof.id))
 
 
 def test_fifty_parallel_uses_by_link_and_code_succeed_exactly_once_i2(
@@ -212,7 +212,7 @@ def test_codes_and_links_are_long_enough_and_do_not_repeat_tok_03(
     seen = [secrets_of(embedded, keys, ask(embedded, keys, add_person(embedded, f"ext.p{n}"))) for n in range(30)]
     assert len({one.code for one in seen}) == 30
     assert len({one.link_token for one in seen}) == 30
-    assert len(proofs.CODE_ALPHABET) ** proofs.CODE_LENGTH > 2**20
+    assert len(CODE_ALPHABET) ** CODE_LENGTH > 2**20
     assert all(len(bytes.fromhex(one.link_token.split(".")[0])) * 8 >= 128 for one in seen)
 
 
@@ -233,7 +233,7 @@ def test_garbage_never_reaches_the_database_i11(keys: Keys, token: str) -> None:
 
 def test_altered_and_cut_tokens_never_reach_the_database(embedded: Database, keys: Keys, add_person: AddPerson) -> None:
     proof = ask(embedded, keys, add_person(embedded))
-    link, handle = secrets_of(embedded, keys, proof).link_token, proofs.handle_token(keys, proof)
+    link, handle = secrets_of(embedded, keys, proof).link_token, handle_token(keys, proof)
     broken = [link[:end] for end in range(len(link))] + [link + "A", " " + link, link.upper(), link * 2]
     # The last character of the signature holds two bits nobody reads.
     broken += [link[:i] + ("b" if link[i] == "a" else "a") + link[i + 1 :] for i in range(len(link) - 1)]

@@ -12,6 +12,7 @@ from sqlalchemy import event
 from external_accounts import audit, proofs, recovery, throttle
 from external_accounts.database import Database
 from external_accounts.keys import Keys
+from external_accounts.proof_keys import proof_keys
 from external_accounts.proofs import CodeSpent, CodeWrong, ProofUnusable, ProofUsed
 from external_accounts.schema import Account, LocalPassword, Proof
 from tests.external_accounts.conftest import NOW
@@ -114,11 +115,11 @@ def test_a_used_search_keeps_its_name_and_gets_other_keys(
 ) -> None:
     account_id = add_person(database)
     proof = mailed(database, keys)
-    before = proofs.proof_keys(keys, proof)
+    before = proof_keys(keys, proof)
     assert set_password(database, proof, account_id)
     again = ask(database, keys, minutes=2)
     assert (again.id, again.handle) == (proof.id, proof.handle)
-    assert proofs.proof_keys(keys, again) != before
+    assert proof_keys(keys, again) != before
     assert proofs.state_of(again, NOW) == "pending"
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import select
 
-from external_accounts.proofs import proof_keys
+from external_accounts.proof_keys import proof_keys
 from external_accounts.schema import Proof
 from tests.bridge_under_test import BridgeUnderTest, Browser, Clock, heading, running_bridge
 from tests.lms_bridge.mailing import in_french

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from external_accounts import address_changes, proofs
+from external_accounts import address_changes
 from external_accounts.address_changes import (
     CONTACT,
     INSTITUTIONAL,
@@ -22,6 +22,7 @@ from external_accounts.address_changes import (
     choices,
 )
 from external_accounts.addresses import InvalidAddress, parse_address
+from external_accounts.proof_keys import handle_token
 from external_accounts.schema import Address
 from lms_bridge.i18n import N_, current_locale, format_deadline
 from lms_bridge.i18n import gettext as _
@@ -154,7 +155,7 @@ def _to_confirm(session: Session, address: Address, now: datetime) -> ResponseRe
         now=now,
     )
     proof.details = {"back": ADDRESSES}
-    return redirect(f"{confirm.FAMILY.path}/{proofs.handle_token(bridge.keys, proof)}", 303)
+    return redirect(f"{confirm.FAMILY.path}/{handle_token(bridge.keys, proof)}", 303)
 
 
 @pages.post("/<int:address_id>/primary")

@@ -9,11 +9,12 @@ from flask import Blueprint, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from external_accounts import address_changes, mailbox, outbox, proofs, recovery
+from external_accounts import address_changes, mailbox, outbox, recovery
 from external_accounts.accounts import lock_account
 from external_accounts.activation_steps import Offer, Step, read, wrong
 from external_accounts.address_changes import MOST_ADDRESSES, TooManyAddresses
 from external_accounts.addresses import mask_address, parse_address
+from external_accounts.proof_keys import handle_token
 from external_accounts.schema import Account, Address
 from lms_bridge.i18n import N_, current_locale
 from lms_bridge.i18n import gettext as _
@@ -70,7 +71,7 @@ def change_forwarding() -> ResponseReturnValue:
                 now=now,
             )
             proof.details = {"back": FORWARDING}
-            return redirect(f"{confirm.FAMILY.path}/{proofs.handle_token(bridge.keys, proof)}", 303)
+            return redirect(f"{confirm.FAMILY.path}/{handle_token(bridge.keys, proof)}", 303)
     except TooManyAddresses:
         error = _("There are %(count)s addresses already. Remove one first.", count=MOST_ADDRESSES)
         return _page(typed, error=error), 422

@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from external_accounts import activation, outbox, proofs, recovery
 from external_accounts.proof_deadlines import CODE_LIFETIME
-from external_accounts.proofs import FoundProof, ProofKeys, ProofUnknown, ProofUnusable
+from external_accounts.proof_keys import ProofKeys
+from external_accounts.proofs import FoundProof, ProofUnknown, ProofUnusable
 from external_accounts.schema import Account, Proof
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _

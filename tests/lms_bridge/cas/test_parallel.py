@@ -20,7 +20,8 @@ import requests
 from sqlalchemy import select
 
 from external_accounts.addresses import primary_address
-from external_accounts.proofs import CONFIRM_ADDRESS, about, handle_token, proof_keys, request_proof
+from external_accounts.proof_keys import handle_token, proof_keys
+from external_accounts.proofs import CONFIRM_ADDRESS, about, request_proof
 from external_accounts.schema import Account, AuditEvent
 from lms_bridge.runtime import build_runtime
 from lms_bridge.settings import build
