@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session
 from external_accounts import audit
 from external_accounts.accounts import Person, account_by_username, create_account, suspend
 from external_accounts.addresses import parse_address, primary_address, set_primary_address
-from external_accounts.confirmation import confirm_by_issuer
 from external_accounts.directory import Entry
 from external_accounts.identities import create_local_account
 from external_accounts.institution_schema import DirectoryEntry
@@ -298,14 +297,7 @@ def _technical(session: Session, runtime: Runtime, person: DemoAccount, now: dat
     """An account that is nobody's own, with the address of its office and the member who answers for it."""
     sponsor = next(one for one in ACCOUNTS if one.identifier == person.sponsor)
     answers = _member(session, sponsor, "staff", now)
-    confirm_by_issuer(
-        session,
-        answers.addresses[0],
-        issuer="sel",
-        trusted_domains=runtime.settings.upstreams[0].trusted_domains,
-        now=now,
-        origin=ORIGIN,
-    )
+    _confirm(session, runtime, answers, now)
     account = _member(session, person, person.profile, now)
     account.sponsor_id = answers.id
     return account
