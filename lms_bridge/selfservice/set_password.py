@@ -82,7 +82,7 @@ def settle_unfinished(runtime: Runtime) -> int:
             return 0
         directory_passwords.settle(session, account, now=now)
         with use_locale(runtime.settings.default_language):
-            follow(session, runtime, account, event="password.settled", now=now, origin=JOB, mail="password_unsure")
+            follow(session, runtime, account, event="password.settled", now=now, origin=JOB, notice="password_unsure")
     return 1
 
 
@@ -95,12 +95,12 @@ def follow(
     now: datetime,
     origin: audit.Origin,
     keep: int | None = None,
-    mail: str = "password_changed",
+    notice: str = "password_changed",
 ) -> None:
     """What a new password brings: the account's sessions but for `keep` end, in Moodle too, and its pending proofs
     (I10, TOK-12, LNK-02); its counters are cleared (D39); its mailboxes are told (TOK-10). Confirms nothing (I4).
 
-    The account is held by the caller. `event` is what the audit trail calls it.
+    The account is held by the caller. `event` is what the audit trail calls it, `notice` the template of the mails.
     """
     sessions.end_all_of(session, account.id, reason=event, now=now, origin=origin, keep=keep)
     if keep is None:
@@ -113,7 +113,7 @@ def follow(
     for address in recovery.mailboxes(account):
         outbox.enqueue(
             session,
-            mail,
+            notice,
             address.email,
             locale=locale,
             now=now,
