@@ -16,7 +16,6 @@ from external_accounts.lost_identifiers import Found, Mailbox, Population
 from external_accounts.schema import Account, Proof
 from lms_bridge.runtime import Runtime
 from lms_bridge.settings.people import LostIdentifier
-from lms_bridge.settings.sections import text_in
 
 JOB = audit.Origin(actor="job:answer_searches")
 
@@ -77,7 +76,7 @@ def _write(
         mail_domain=runtime.settings.public_host,
         account_id=mailbox.found[0].account.id if own and len(mailbox.found) == 1 else None,
         proof_id=proof.id if proof else None,
-        context={"accounts": [_told(runtime, one, search.locale) for one in mailbox.found], "responsible": not own},
+        context={"accounts": [_told(runtime, one) for one in mailbox.found], "responsible": not own},
     )
     for one in mailbox.found:
         audit.record(
@@ -92,7 +91,7 @@ def _write(
         )
 
 
-def _told(runtime: Runtime, one: Found, locale: str) -> dict[str, Any]:
+def _told(runtime: Runtime, one: Found) -> dict[str, Any]:
     """What the mail says of an account."""
     account = one.account
     door = next((known for i in account.identities if (known := runtime.settings.upstream(i.issuer))), None)
@@ -102,6 +101,5 @@ def _told(runtime: Runtime, one: Found, locale: str) -> dict[str, Any]:
         "suspended": account.suspended_at is not None,
         "activated": account.activated_at is not None,
         "password": bool(one.password),
-        "door": text_in(door.title, locale) if door else "",
         "recovery_url": door.recovery_url if door else "",
     }
