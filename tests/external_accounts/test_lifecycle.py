@@ -99,8 +99,22 @@ def test_nobody_is_erased_who_waits_for_an_answer_or_is_suspended(
     life: Life, policy: ProfilePolicy, now: datetime
 ) -> None:
     steps = {due.step for due in steps_due(life, policy, now, PARIS)}
-    if held(life, now):
+    suspended = life.suspended_at is not None and (life.suspended_until is None or now < life.suspended_until)
+    if life.extension_waiting or suspended:
         assert not steps & {Step.ERASE, *ERASURE_WARNINGS}
+
+
+@pytest.mark.parametrize(
+    ("life", "why"),
+    [
+        (Life(END), None),
+        (Life(END, extension_waiting=True), "extension"),
+        (Life(END, suspended_at=END), "suspended"),
+        (Life(END, suspended_at=END, suspended_until=OVER), None),
+    ],
+)
+def test_what_holds_an_erasure_is_said(life: Life, why: str | None) -> None:
+    assert held(life, OVER) == why
 
 
 @given(LIVES, POLICIES, MOMENTS)
