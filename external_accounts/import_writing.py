@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import insert, update
 from sqlalchemy.orm import Session
 
 from external_accounts import audit, name_index
@@ -15,12 +15,13 @@ from external_accounts.accounts import lock_account
 from external_accounts.address_changes import drop_address
 from external_accounts.addresses import EmailAddress, primary_address, set_primary_address, stored_address
 from external_accounts.database import note_waiting
-from external_accounts.handovers import ENDED, REVIVED, hand_over
+from external_accounts.handovers import ENDED, hand_over
 from external_accounts.identities import LOCAL
 from external_accounts.imports import INSTITUTIONAL, RECOVERY, Decision
 from external_accounts.institution_schema import LifecycleNotice, NameKey
 from external_accounts.profiles import ProfilePolicy
 from external_accounts.proofs import cancel_pending
+from external_accounts.rights import move_end
 from external_accounts.schema import Account, AccountId, Address, SignInIdentity
 
 CLOSED = "closed"
@@ -132,7 +133,7 @@ def change(session: Session, decision: Decision, pen: Pen) -> None:
     account = lock_account(session, decision.account_id or 0)
     before = account.rights_end_at
     for name, value in decision.changes.items():
-        if name not in ("private_email", "institutional_email"):
+        if name not in ("private_email", "institutional_email", "rights_end_at"):
             setattr(account, name, value)
     if "institutional_email" in decision.changes:
         _set_address(session, account, stored_address(decision.changes["institutional_email"]), INSTITUTIONAL, pen.now)
@@ -143,14 +144,12 @@ def change(session: Session, decision: Decision, pen: Pen) -> None:
     account.note_change()
     session.flush()
     if "rights_end_at" in decision.changes:
-        # What was said and done about the former end is over: the new one is warned of anew.
-        session.execute(delete(LifecycleNotice).where(LifecycleNotice.account_id == account.id))
+        move_end(session, account.id, decision.changes["rights_end_at"], now=pen.now, origin=pen.origin)
     if decision.kind == "end":
         _close(session, account, pen)
-    if decision.kind == "revive":
-        hand_over(session, REVIVED, account.id, now=pen.now)
-        if account.activated_at is None and any(one.role == RECOVERY for one in account.addresses):
-            account.activation_mail_due_at = pen.now
+    reachable = any(one.role == RECOVERY for one in account.addresses)
+    if decision.kind == "revive" and account.activated_at is None and reachable:
+        account.activation_mail_due_at = pen.now
     audit.record(
         session,
         {"end": "account.ended", "revive": "account.revived"}.get(decision.kind, "account.updated"),
