@@ -39,28 +39,30 @@ PAGE = 5000
 _SYLLABLES = [first + last for first in "bcdfglmnprstv" for last in "aeiou"]
 
 
-def names(count: int, seed: int) -> Iterator[tuple[str, str]]:
+def names(count: int, *, after: int = 0) -> Iterator[tuple[str, str]]:
     """Given and family names, as spread as real ones: some given names are everywhere, few have the same two."""
-    draw = random.Random(seed)
+    draw = random.Random(1)
     given = ["".join(draw.choices(_SYLLABLES, k=2)).capitalize() for _ in range(2000)]
     family = ["".join(draw.choices(_SYLLABLES, k=4)).capitalize() for _ in range(60_000)]
-    for _ in range(count):
-        yield given[int(len(given) * draw.random() ** 2)], family[int(len(family) * draw.random() ** 1.3)]
+    for number in range(after + count):
+        name = given[int(len(given) * draw.random() ** 2)], family[int(len(family) * draw.random() ** 1.3)]
+        if number >= after:
+            yield name
 
 
 def file_of(count: int, *, moved: bool = False) -> list[list[str]]:
     rows = [HEADER]
-    for number, (given, family) in enumerate(names(count, 1)):
+    for number, (given, family) in enumerate(names(count)):
         unit = "Droit" if moved and number % 10 == 0 else "Lettres"
         mail = f"p{number}@courriel.example"
         rows.append([f"V{number:06}", family, given, "vacataire", mail, unit, "2099-06-30"])
     return rows
 
 
-def fill(database: Database, count: int) -> None:
-    """`count` accounts that come from no file."""
+def fill(database: Database, count: int, *, after: int) -> None:
+    """`count` accounts that come from no file: further people, whose names are drawn from the same ones."""
     now = utc_now()
-    people = list(names(count, 2))
+    people = list(names(count, after=after))
     for start in range(0, count, PAGE):
         page = people[start : start + PAGE]
         accounts = [
@@ -126,7 +128,7 @@ def measure(rows: int, among: int, kind: str, url: str | None) -> None:
         config.write_text(to_toml(values), encoding="utf-8")
         database = Database(values["database_url"])
         migrations.upgrade(database)
-        fill(database, among)
+        fill(database, among, after=rows)
         database.close()
         for moved in (False, True):
             (folder / f"{moved}.{kind}").write_bytes(
