@@ -83,9 +83,8 @@ def choose(token: str, found: FoundProof) -> ResponseReturnValue:
     except ProofUnusable as error:
         return _over(token, error)
     except DirectoryError as error:
-        in_words = NewPasswordRefused((directory_words.in_words(error),))
-        page = _form(token, proof, accounts, chosen=account.username, refused=in_words)
-        return page, directory_words.status_of(error)
+        told = directory_words.on_the_form(error)
+        return _form(token, proof, accounts, chosen=account.username, **told), directory_words.status_of(error)
     return _done(account, proof)
 
 
@@ -144,6 +143,7 @@ def _form(
     chosen: str = "",
     refused: NewPasswordRefused | None = None,
     username_error: str | None = None,
+    trouble: str | None = None,
 ) -> str:
     return render_template(
         "lost/choose.html",
@@ -154,6 +154,7 @@ def _form(
         refused=refused,
         username_error=username_error,
         error=username_error or (refused.first if refused else None),
+        trouble=trouble,
         deadline=deadline(proof.expires_at),
     )
 
