@@ -35,6 +35,7 @@ def routes() -> dict[str, frozenset[str]]:
 
 ROUTES = routes()
 POSTED = [path for path, methods in ROUTES.items() if "POST" in methods]
+FORMS = [path for path in POSTED if not path.startswith("/api/")]
 READ = [path for path, methods in ROUTES.items() if "GET" in methods]
 
 
@@ -132,7 +133,7 @@ def test_no_body_of_any_kind_breaks_a_form(ada: Browser, path: str, body: str, k
             ada.sign_in("ext.ada")
 
 
-@pytest.mark.parametrize("path", POSTED)
+@pytest.mark.parametrize("path", FORMS)
 def test_a_huge_body_is_refused_as_too_much(bridge: BridgeUnderTest, path: str) -> None:
     answer = requests.post(bridge.url + path, data=b"x=" + b"y" * 200_000, timeout=20, allow_redirects=False)
     assert answer.status_code in (400, 413)
@@ -145,8 +146,16 @@ def test_a_huge_body_is_refused_as_too_much(bridge: BridgeUnderTest, path: str) 
     assert "<h1>" in answer.text
 
 
+@pytest.mark.parametrize("path", sorted(set(POSTED) - set(FORMS)))
+def test_a_program_without_a_key_gets_a_short_answer_however_much_it_sends(bridge: BridgeUnderTest, path: str) -> None:
+    answer = requests.post(bridge.url + path, data=b"x=" + b"y" * 200_000, timeout=20, allow_redirects=False)
+    no_accident(answer)
+    assert answer.status_code in (401, 404, 405, 413)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
 # The callback is posted by the university's CAS: the ticket it names is its secret.
-@pytest.mark.parametrize("path", [path for path in POSTED if path != "/signin/sel/callback"])
+@pytest.mark.parametrize("path", [path for path in FORMS if path != "/signin/sel/callback"])
 def test_a_form_without_its_token_leads_to_a_page_that_exists(bridge: BridgeUnderTest, path: str) -> None:
     answer = requests.post(bridge.url + path, data={"service": APP}, timeout=20, allow_redirects=False)
     assert answer.status_code == 400

@@ -47,10 +47,9 @@ def test_an_account_is_created_looked_up_changed_and_ended(program: Program, uni
         events = session.execute(select(AuditEvent.event, AuditEvent.actor).where(AuditEvent.account_id.is_not(None)))
         assert [tuple(row) for row in events] == [
             ("account.created", "api:rh"),
-            ("account.updated", "api:rh"),
-            ("account.updated", "api:rh"),
-            ("account.ended", "api:rh"),
-            ("account.revived", "api:rh"),
+            *[("rights.moved", "api:rh"), ("account.updated", "api:rh")] * 2,
+            *[("rights.moved", "api:rh"), ("account.ended", "api:rh")],
+            *[("rights.moved", "api:rh"), ("account.revived", "api:rh")],
         ]
 
 
