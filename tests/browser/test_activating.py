@@ -79,7 +79,7 @@ def test_asked_for_on_the_sign_in_page_without_javascript_on_two_devices(
     page = open_page(java_script_enabled=False)
     page.goto(f"{own_demo.moodle}/course/view.php?id=2")
     press(page.get_by_role("link", name="Première connexion ou problème de connexion ?"))
-    page.get_by_label("Identifiant").fill("nlopez@univ-demo.example")
+    page.locator("#identifier").fill("nlopez@univ-demo.example")
     press(page.get_by_role("button", name="Recevoir le lien"))
     expect_heading(page, "Regardez votre messagerie privée")
     expect(page.locator("main")).to_contain_text("la scolarité de votre composante")

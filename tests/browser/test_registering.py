@@ -27,6 +27,7 @@ def ask(page: Page, demo: RunningDemo, email: str) -> None:
     page.get_by_label("Nom", exact=True).fill("du Châtelet")
     page.get_by_label("Adresse courriel", exact=True).fill(email)
     page.get_by_label("Pourquoi vous faut-il ce compte").fill("Le cours de physique")
+    page.locator("#charter").check()
     press(page.get_by_role("button", name="Demander le compte"))
     expect_heading(page, "Regardez votre messagerie")
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from lms_bridge.cli import main
+from lms_bridge.cli import main, progress
 from lms_bridge.cli import sync as sync_command
 from lms_bridge.sync import guard
 from moodle_ws.simulator.flavours import Version
@@ -360,7 +360,7 @@ def test_status_names_who_is_in_conflict_and_why(operator: Operator) -> None:
 def test_progress_is_told_in_plain_lines_where_there_is_no_terminal(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync_command, "SAY_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "SAY_EVERY_SECONDS", 0.0)
     monkeypatch.setattr(sync_command.logs, "configure", lambda *_: None)  # this process has its own
     answer = CliRunner().invoke(main, operator.words("apply"), catch_exceptions=False)
     assert answer.exit_code == 0

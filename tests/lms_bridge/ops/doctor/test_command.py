@@ -35,7 +35,8 @@ def test_the_demo_is_healthy() -> None:
     assert answer.returncode == 0, answer.stdout
     lines = json.loads(answer.stdout)
     assert {line["area"] for line in lines} == {
-        "settings", "services", "database", "jobs", "mail", "upstream:sel", "public_url", "site:updago",
+        "settings", "services", "database", "jobs", "mail", "upstream:sel", "directory:sel", "public_url",
+        "site:updago",
     }  # fmt: skip
     assert [line["seen"] for line in lines if line["verdict"] == "problem"] == []
 

@@ -201,11 +201,11 @@ def test_whom_it_does_not_concern_finds_no_page(ada: Ada, path: str) -> None:
 def test_the_end_of_rights_is_said_in_words_and_the_page_stays_open(ada: Ada) -> None:
     with ada.bridge.runtime.database.begin() as session:
         session.get_one(Account, ada.account_id).rights_end_at = ada.bridge.clock() + timedelta(days=1)
-    assert in_french("Rights until") in plain(ada.browser.get("/account"))
+    assert "Votre accès prend fin le" in plain(ada.browser.get("/account"))
     ada.bridge.clock.forward(days=2)
     ada.browser.sign_in("ext.ada")
     page = plain(ada.browser.get("/account"))
-    assert in_french("Rights ended on") in page
+    assert "Votre accès a pris fin le" in page
     assert "les applications vous sont fermées" in page
     assert ada.browser.get("/account/forwarding").status_code == 200
 

@@ -129,7 +129,7 @@ def test_a_forwarding_to_the_university_address_itself_is_refused(town: Town) ->
     ("problem", "status", "words"),
     [
         (DirectoryUnavailable("down"), 503, "ne répond pas"),
-        (DirectoryReadOnly(), 503, "aucun changement pour le moment"),
+        (DirectoryReadOnly(), 503, "aucun changement en ce moment"),
         (PasswordRefused("too young"), 422, "refuse ce mot de passe"),
     ],
 )
