@@ -101,6 +101,10 @@ def test_all_of_it_works_without_a_script_and_with_the_keyboard_alone(
     for text in ("Émilie", "du Châtelet", email):
         page.keyboard.type(text)
         page.keyboard.press("Tab")
+    for _ in ("why", "who answers", "to the charter, past its text"):
+        page.keyboard.press("Tab")
+    expect(page.locator("#charter")).to_be_focused()
+    page.keyboard.press("Space")
     with page.expect_navigation():
         page.keyboard.press("Enter")
     expect_heading(page, "Regardez votre messagerie")
