@@ -123,8 +123,8 @@ def due(session: Session, now: datetime, *, limit: int) -> list[AccountId]:
 def erase(session: Session, account_id: AccountId, *, notices: Notices, now: datetime, origin: audit.Origin) -> bool:
     """Erase the account. False when it was taken back meanwhile, or is erased already.
 
-    The password goes first: a sign-in that is under way holds its row, so whoever ends the sessions after this, in
-    the same transaction, ends that one too (I10).
+    The account is held first, as by a sign-in that is under way: either that one finds no password any more, or its
+    session is there for whoever ends the sessions after this, in the same transaction (I10).
     """
     account = lock_account(session, account_id)
     if account.erased_at is not None or account.erasure_due_at is None or account.erasure_due_at > now:

@@ -234,10 +234,16 @@ def _verify(runtime: Runtime, stored: str | None, password: str, uses: list[thro
 
 
 def _still_stands(session: Session, found: LocalCredential) -> bool:
-    """Whether the password that was just checked is still the account's: it may have been changed meanwhile (I10)."""
+    """Whether the password that was just checked is still the account's: it may have been changed meanwhile (I10).
+
+    The account is held first, as by whoever changes or drops a password: in another order the two wait for each other.
+    Then the look is a statement of its own, which sees what was committed while the hold was waited for.
+    """
+    _HOLD.within(session, {"account_id": found.account_id})
     return bool(_STANDS.within(session, {"account_id": found.account_id, "hash": found.hash}))
 
 
+_HOLD = Prepared(lambda: select(Account.id).where(Account.id == bindparam("account_id")).with_for_update())
 _STANDS = Prepared(
     lambda: (
         select(LocalPassword.account_id)
@@ -247,7 +253,6 @@ _STANDS = Prepared(
             LocalPassword.hash == bindparam("hash"),
             Account.erased_at.is_(None),
         )
-        .with_for_update(of=LocalPassword)
     )
 )
 _SIGNED_IN = Prepared(
