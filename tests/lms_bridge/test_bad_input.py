@@ -150,7 +150,7 @@ def test_a_huge_body_is_refused_as_too_much(bridge: BridgeUnderTest, path: str) 
 def test_a_program_without_a_key_gets_a_short_answer_however_much_it_sends(bridge: BridgeUnderTest, path: str) -> None:
     answer = requests.post(bridge.url + path, data=b"x=" + b"y" * 200_000, timeout=20, allow_redirects=False)
     no_accident(answer)
-    assert answer.status_code in (401, 404, 405, 413)
+    assert answer.status_code in (401, 404, 405, 413, 429)  # 429: the tests before it knocked without a key as well
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
