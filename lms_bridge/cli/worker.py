@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 
 import click
 
 from lms_bridge.cli import settings
 from lms_bridge.jobs.embedded import Runner
 from lms_bridge.ops import logs
+from lms_bridge.ops.stop_signals import StopSignals
 from lms_bridge.runtime import Runtime, build_runtime
 
 
@@ -45,10 +44,8 @@ def worker(context: click.Context, once: bool, beat: bool) -> None:
 
 
 def _look_for_work(runtime: Runtime) -> None:
-    finished = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: finished.set())
+    told = StopSignals()
     runner = Runner(runtime)
     runner.start()
-    finished.wait()
+    told.wait()
     runner.stop()

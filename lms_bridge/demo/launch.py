@@ -7,11 +7,9 @@ import os
 import secrets
 import shlex
 import shutil
-import signal
 import socket
 import sys
 import tempfile
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -36,6 +34,7 @@ from lms_bridge.demo.server import LoopbackServer
 from lms_bridge.demo.settings_file import settings_text
 from lms_bridge.jobs.embedded import Runner
 from lms_bridge.ops import logs
+from lms_bridge.ops.stop_signals import StopSignals
 from lms_bridge.runtime import build_runtime
 from lms_bridge.settings import load
 from moodle_ws.simulator import SimulatedMoodle, SimulatorOptions
@@ -170,15 +169,13 @@ def _check_ports(ports: Ports) -> None:
 def run(port: int | None, data: Path | None, *, as_json: bool = False) -> None:
     """`lms-bridge demo`: start, say where everything is, wait for Ctrl-C."""
     demo = Demo(port or int(os.environ.get("LMS_BRIDGE_DEMO_PORT", DEFAULT_PORT)), data)
-    finished = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: finished.set())
+    told = StopSignals()
     demo.start()
     try:
         sys.stdout.write(json.dumps(demo.document()) + "\n" if as_json else _welcome(demo))
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        finished.wait()
+        told.wait()
     finally:
         demo.stop()
 
