@@ -17,12 +17,11 @@ from datetime import datetime
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, proofs, recovery
-from external_accounts.accounts import lock_account
+from external_accounts import proofs, recovery
 from external_accounts.keys import Keys
 from external_accounts.proof_keys import ProofKeys
-from external_accounts.proofs import ProofCancelled, ProofUsed, Subject, renew, request_proof
-from external_accounts.schema import Account, AccountId, Address, Proof
+from external_accounts.proofs import Subject, renew, request_proof
+from external_accounts.schema import Account, Address, Proof
 
 SEEK_IDENTIFIER = "seek identifier"
 """The row of a search. Its own keys are mailed to nobody."""
@@ -176,29 +175,3 @@ def offered(session: Session, proof: Proof, population: Population) -> list[Acco
         if any(address.email_key == proof.email_key for address in population.mailboxes(session, account)):
             found.append(account)
     return sorted(found, key=lambda account: account.username)
-
-
-def claim_for(
-    session: Session,
-    looked_at: Proof,
-    account_id: AccountId,
-    population: Population,
-    *,
-    now: datetime,
-    origin: audit.Origin,
-) -> Account:
-    """Use the proof up for one of its accounts, which is held until the transaction ends.
-
-    Raises:
-        ProofExpired, ProofUsed, ProofCancelled: as `proofs.claim_by_link`; also when the account changed since.
-    """
-    link_hash = looked_at.link_hash
-    proof = proofs.claim_by_link(session, looked_at.id, now=now, origin=origin)
-    account = lock_account(session, account_id)
-    session.expire_all()
-    stands = account in offered(session, proof, population)
-    same_link = proof.link_hash == link_hash
-    if not stands or not same_link:
-        session.expunge(proof)
-        raise ProofCancelled(proof) if same_link else ProofUsed(proof)
-    return account

@@ -203,12 +203,12 @@ def claim_for(
     session: Session,
     looked_at: Proof,
     account_id: AccountId,
-    held_in: HeldIn,
+    still_offered: Callable[[Session, Proof], Sequence[Account]],
     *,
     now: datetime,
     origin: audit.Origin,
 ) -> Account:
-    """Use the proof up for one of its accounts, which is held until the transaction ends.
+    """Use the proof up for one of the accounts it offers, which is held until the transaction ends.
 
     Raises:
         ProofExpired, ProofUsed, ProofCancelled: as `proofs.claim_by_link`; also when the account changed since.
@@ -217,7 +217,7 @@ def claim_for(
     proof = proofs.claim_by_link(session, looked_at.id, now=now, origin=origin)
     account = lock_account(session, account_id)
     session.expire_all()
-    stands = account in offered(session, proof, held_in)
+    stands = account in still_offered(session, proof)
     same_link = proof.link_hash == link_hash
     if not stands or not same_link:
         session.expunge(proof)

@@ -18,7 +18,8 @@ from external_accounts.institution_schema import ApiAnswer
 from lms_bridge.api.problems import ApiProblem
 from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
-from lms_bridge.web.request import origin, runtime
+from lms_bridge.web.budgets import of_network
+from lms_bridge.web.request import runtime
 
 Model = TypeVar("Model", bound=BaseModel)
 UNREADABLE = N_("cannot be read")
@@ -46,10 +47,7 @@ def authorise(scope: str) -> Caller:
         caller = api_keys.find(session, token.strip() if scheme.lower() == "bearer" else "", now=now)
     with bridge.database.begin() as session:
         if caller is None:
-            prefixes = bridge.settings.throttle.campus_prefixes
-            limit = throttle.API_REFUSED
-            use = throttle.network_use(origin().network, prefixes, ordinary=limit, campus_limit=limit)
-            throttle.reserve(session, [use], now)
+            throttle.reserve(session, [of_network(throttle.API_REFUSED, campus=throttle.API_REFUSED)], now)
         else:
             throttle.reserve(session, [throttle.Use(throttle.API_KEY, str(caller.key_id))], now)
             api_keys.note_use(session, caller, now)

@@ -15,7 +15,9 @@ from external_accounts.assistance import CLOSED, WAITING, AlreadyClosed, one_lin
 from external_accounts.institution_schema import AssistanceRequest
 from external_accounts.proof_keys import format_code
 from external_accounts.schema import Account
+from lms_bridge.helpdesk import queues
 from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, agent, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
 from lms_bridge.i18n import LANGUAGE_NAMES, current_locale
 from lms_bridge.i18n import gettext as _
 from lms_bridge.selfservice.assistance import subjects
@@ -26,9 +28,9 @@ from lms_bridge.web.request import parameter, runtime
 pages = Blueprint("assistance_desk", __name__, url_prefix="/helpdesk/assistance")
 pages.register_error_handler(NotSignedIn, to_sign_in)
 pages.register_error_handler(NotAMember, not_for_you)
+pages.register_error_handler(NothingFurther, to_the_first_page)
 
 PATH = "/helpdesk/assistance"
-PAGE = 50
 
 
 @pages.get("")
@@ -36,23 +38,24 @@ def queue() -> ResponseReturnValue:
     """Those that wait, the oldest first; or with `state=closed` those that were closed, the newest first."""
     agent()
     closed = parameter("state") == CLOSED
-    beyond = row_number(parameter("after") or "")
+    beyond = queues.beyond()
+    here = f"{PATH}?state={CLOSED}" if closed else PATH
     column = AssistanceRequest.id
     query = select(AssistanceRequest).where(AssistanceRequest.state == (CLOSED if closed else WAITING))
     if beyond is not None:
         query = query.where(column < beyond if closed else column > beyond)
-    query = query.order_by(column.desc() if closed else column).limit(PAGE + 1)
+    query = query.order_by(column.desc() if closed else column).limit(queues.PAGE + 1)
     with runtime().database.read() as session:
         count = session.scalar(select(func.count()).where(AssistanceRequest.state == WAITING))
         rows = session.scalars(query).all()
-        more = f"{PATH}?{'state=closed&' if closed else ''}after={rows[PAGE - 1].id}" if len(rows) > PAGE else None
+        shown, next_url = queues.page_of(rows, here, number=lambda row: row.id)
         return render_template(
             "helpdesk/assistance.html",
             count=count,
             closed=closed,
-            rows=[_line(row) for row in rows[:PAGE]],
-            next_url=more,
-            other_url=PATH if closed else f"{PATH}?state=closed",
+            rows=[_line(row) for row in shown],
+            next_url=next_url,
+            other_url=PATH if closed else f"{PATH}?state={CLOSED}",
         )
 
 

@@ -15,26 +15,26 @@ from external_accounts.extensions import AlreadyDecided
 from external_accounts.institution_schema import Extension
 from external_accounts.lifecycle_candidates import WAITING
 from external_accounts.schema import Account
-from lms_bridge.helpdesk import extension_page
+from lms_bridge.helpdesk import extension_page, queues
 from lms_bridge.helpdesk.extension_page import Decision
 from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, member, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
 from lms_bridge.i18n import gettext as _
 from lms_bridge.lifecycle.terms import terms
 from lms_bridge.selfservice.proof_pages import deadline
-from lms_bridge.web.request import parameter, runtime
+from lms_bridge.web.request import runtime
 
 pages = Blueprint("extensions", __name__, url_prefix="/helpdesk/extensions")
 pages.register_error_handler(NotSignedIn, to_sign_in)
 pages.register_error_handler(NotAMember, not_for_you)
+pages.register_error_handler(NothingFurther, to_the_first_page)
 
 PATH = "/helpdesk/extensions"
-PAGE = 50
 
 
 @pages.get("")
 def waiting() -> ResponseReturnValue:
     who = member()
-    first = row_number(parameter("after") or "") or 0
     theirs = [Extension.state == WAITING, Extension.account_id != who.account_id]
     if who.only_sponsor_id is not None:
         theirs.append(Extension.sponsor_id == who.only_sponsor_id)
@@ -43,15 +43,16 @@ def waiting() -> ResponseReturnValue:
         rows = session.execute(
             select(Extension, Account)
             .join(Account, Account.id == Extension.account_id)
-            .where(*theirs, Extension.id > first)
+            .where(*theirs, Extension.id > (queues.beyond() or 0))
             .order_by(Extension.id)
-            .limit(PAGE + 1)
+            .limit(queues.PAGE + 1)
         ).all()
+    shown, next_url = queues.page_of(rows, PATH, number=lambda row: row[0].id)
     return render_template(
         "helpdesk/extensions.html",
         count=count,
-        rows=[_line(extension, account) for extension, account in rows[:PAGE]],
-        next_url=f"{PATH}?after={rows[PAGE - 1][0].id}" if len(rows) > PAGE else None,
+        rows=[_line(extension, account) for extension, account in shown],
+        next_url=next_url,
     )
 
 

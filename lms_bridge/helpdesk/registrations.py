@@ -16,19 +16,21 @@ from external_accounts.registration_outcome import AlreadyDecided, decide
 from external_accounts.registration_steps import ASKED, WAITING
 from external_accounts.schema import Account, Proof, Registration
 from external_accounts.spreadsheets import read_date
+from lms_bridge.helpdesk import queues
 from lms_bridge.helpdesk.inviting import usual_end
 from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, member, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
 from lms_bridge.i18n import gettext as _
 from lms_bridge.registration_terms import terms
 from lms_bridge.selfservice.proof_pages import deadline
-from lms_bridge.web.request import parameter, runtime
+from lms_bridge.web.request import runtime
 
 pages = Blueprint("registrations", __name__, url_prefix="/helpdesk")
 pages.register_error_handler(NotSignedIn, to_sign_in)
 pages.register_error_handler(NotAMember, not_for_you)
+pages.register_error_handler(NothingFurther, to_the_first_page)
 
 PATH = "/helpdesk/registrations"
-PAGE = 50
 REASON_LENGTH = 500
 
 
@@ -41,22 +43,23 @@ def home() -> ResponseReturnValue:
 @pages.get("/registrations")
 def waiting() -> ResponseReturnValue:
     who = member()
-    first = row_number(parameter("after") or "") or 0
     with runtime().database.read() as session:
         theirs = [Registration.state == WAITING, Registration.mode == ASKED]
         if who.only_sponsor_id is not None:
             theirs.append(Registration.sponsor_id == who.only_sponsor_id)
         count = session.scalar(select(func.count()).where(*theirs))
         rows = session.scalars(
-            select(Registration).where(*theirs, Registration.id > first).order_by(Registration.id).limit(PAGE + 1)
+            select(Registration)
+            .where(*theirs, Registration.id > (queues.beyond() or 0))
+            .order_by(Registration.id)
+            .limit(queues.PAGE + 1)
         ).all()
-        if first and not rows:  # the last ones were decided meanwhile
-            return redirect(PATH, 303)
+        shown, next_url = queues.page_of(rows, PATH, number=lambda row: row.id)
         return render_template(
             "helpdesk/registrations.html",
             count=count,
-            rows=[_line(row) for row in rows[:PAGE]],
-            next_url=f"{PATH}?after={rows[PAGE - 1].id}" if len(rows) > PAGE else None,
+            rows=[_line(row) for row in shown],
+            next_url=next_url,
             invitations_url="/helpdesk/invitations" if who.is_help_desk else None,
         )
 

@@ -17,6 +17,7 @@ from external_accounts.throttle import Throttled, Use
 from lms_bridge.i18n import current_locale, ngettext
 from lms_bridge.i18n import gettext as _
 from lms_bridge.settings.sections import text_in
+from lms_bridge.web.budgets import of_network
 from lms_bridge.web.request import origin, parameter, runtime
 
 pages = Blueprint("assistance", __name__, url_prefix="/assistance")
@@ -110,12 +111,7 @@ def _write_down(words: Words) -> str:
     """
     bridge = runtime()
     now = bridge.clock()
-    network = throttle.network_use(
-        origin().network,
-        bridge.settings.throttle.campus_prefixes,
-        ordinary=throttle.ASSISTANCE_NETWORK,
-        campus_limit=throttle.ASSISTANCE_CAMPUS,
-    )
+    network = of_network(throttle.ASSISTANCE_NETWORK, campus=throttle.ASSISTANCE_CAMPUS)
     with bridge.database.begin() as session:
         throttle.reserve(session, [network], now)
         row = assistance.ask(session, words, locale=current_locale(), now=now, origin=origin())

@@ -6,24 +6,23 @@ found or on what its owner did meanwhile: one text for every code that does not 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from flask import Blueprint, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from external_accounts import outbox, proofs, recovery
+from external_accounts import proofs, recovery
 from external_accounts.addresses import InvalidAddress, parse_address
 from external_accounts.identities import LOCAL
-from external_accounts.proof_deadlines import CODE_LIFETIME
 from external_accounts.proof_keys import ProofKeys
 from external_accounts.proofs import FoundProof, ProofUnknown, ProofUnusable
 from external_accounts.schema import Proof
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
 from lms_bridge.selfservice.proof_pages import registered_service, try_code
-from lms_bridge.selfservice.seeking import seek
+from lms_bridge.selfservice.seeking import seek, waiting_page
 from lms_bridge.signin.doors import onward_query
 from lms_bridge.web.request import current, parameter, runtime
 
@@ -126,32 +125,19 @@ def _change_code(typed: str, now: datetime, session: Session, proof: Proof) -> P
     return proofs.change_code_for_link(session, runtime().keys, proof, typed, now=now)
 
 
-def _waiting(token: str, proof: Proof, *, error: str | None = None) -> tuple[str, int]:
-    now = runtime().clock()
-    # From the address and not from the row, which others who seek the same account share.
+def _waiting(token: str, search: Proof, *, error: str | None = None) -> tuple[str, int]:
     service = registered_service(parameter("service"))
-    onward = onward_query(service)
-    if recovery.page_is_over(proof, now):
-        return render_template(
-            "confirm/expired.html", resend_action=f"{PATH}/{token}/resend{onward}", assistance_url=ASSISTANCE
-        ), 410
-    with runtime().database.read() as session:
-        slow = outbox.is_slow(session, now)
-    left = (proof.sent_at + proofs.RESEND_PAUSE - now).total_seconds()
-    page = render_template(
-        "forgot/waiting.html",
-        action=f"{PATH}/{token}{onward}",
-        error=error,
-        minutes=int(recovery.LIFETIME.total_seconds() // 60),
-        code_minutes=int(CODE_LIFETIME.total_seconds() // 60),
-        resend_action=f"{PATH}/{token}/resend{onward}",
-        resend_wait_seconds=max(0, int(-(-left // 1))) or None,
-        mail_is_slow=slow,
-        continue_url=sign_in_url(service),
-        search_url=f"{PATH}{onward}",
+    return waiting_page(
+        PATH,
+        token,
+        search,
+        template="forgot/waiting.html",
+        service=service,
         assistance_url=ASSISTANCE,
+        error=error,
+        minutes=recovery.LIFETIME // timedelta(minutes=1),
+        continue_url=sign_in_url(service),
     )
-    return page, 422 if error else 200
 
 
 def sign_in_url(service: str | None, issuer: str = LOCAL) -> str:

@@ -5,24 +5,24 @@ Nothing here looks an account up, nor depends on what was found: see `lms_bridge
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 
 from flask import Blueprint, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from external_accounts import lost_identifiers, outbox, proofs, recovery
+from external_accounts import lost_identifiers, recovery
 from external_accounts.addresses import InvalidAddress, parse_address
-from external_accounts.proof_deadlines import CODE_LIFETIME
 from external_accounts.proof_keys import ProofKeys
 from external_accounts.proofs import ProofUnknown, ProofUnusable
 from external_accounts.schema import Proof
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
-from lms_bridge.selfservice import lost_password
+from lms_bridge.selfservice import lost_password, password_link
 from lms_bridge.selfservice.lost_searches import choice_named
 from lms_bridge.selfservice.proof_pages import registered_service, try_code
-from lms_bridge.selfservice.seeking import seek
+from lms_bridge.selfservice.seeking import seek, waiting_page
 from lms_bridge.settings.sections import text_in
 from lms_bridge.signin.doors import onward_query
 from lms_bridge.web.request import parameter, runtime
@@ -98,7 +98,9 @@ def unknown(_error: ProofUnknown) -> ResponseReturnValue:
 @pages.get("/<token>")
 def look(token: str) -> ResponseReturnValue:
     found = lost_password.find(token)
-    return lost_password.show(token, found) if found.by == "link" else _waiting(token, found)
+    if found.by == "link":
+        return password_link.show(lost_password.LINK, token, found.proof)
+    return _waiting(token, found.proof)
 
 
 @pages.post("/<token>")
@@ -106,15 +108,15 @@ def go_on(token: str) -> ResponseReturnValue:
     """With the link: set the password. On the waiting page: the code, which leads where the link leads."""
     found = lost_password.find(token)
     if found.by == "link":
-        return lost_password.choose(token, found)
+        return password_link.choose(lost_password.LINK, token, found.proof)
     now = runtime().clock()
     if recovery.page_is_over(proof := found.proof, now):
-        return _waiting(token, found)
+        return _waiting(token, found.proof)
     try:
         keys = try_code(proof.id, now, partial(_change_code, request.form.get("code", "")))
     except ProofUnusable:
         error = _("This code does not work. Use the link, or ask for a new message.")
-        return _waiting(token, found, error=error)
+        return _waiting(token, proof, error=error)
     return redirect(f"{PATH}/{keys.link_token}", 303)
 
 
@@ -130,32 +132,17 @@ def _change_code(typed: str, session: Session, search: Proof) -> ProofKeys:
     return lost_identifiers.change_code_for_link(session, bridge.keys, search, typed, now=bridge.clock())
 
 
-def _waiting(token: str, found: proofs.FoundProof, *, error: str | None = None) -> tuple[str, int]:
-    search = found.proof
-    now = runtime().clock()
+def _waiting(token: str, search: Proof, *, error: str | None = None) -> tuple[str, int]:
     service = registered_service(parameter("service"))
-    onward = onward_query(service)
-    resend_action = f"{PATH}/{token}/resend{onward}"
-    if recovery.page_is_over(search, now):
-        page = render_template(
-            "confirm/expired.html", resend_action=resend_action, assistance_url=lost_password.ASSISTANCE
-        )
-        return page, 410
-    with runtime().database.read() as session:
-        slow = outbox.is_slow(session, now)
-    left = (search.sent_at + proofs.RESEND_PAUSE - now).total_seconds()
-    page = render_template(
-        "forgot/waiting.html",
-        action=f"{PATH}/{token}{onward}",
-        error=error,
-        minutes=int(recovery.LIFETIME.total_seconds() // 60),
-        code_minutes=int(CODE_LIFETIME.total_seconds() // 60),
-        resend_action=resend_action,
-        resend_wait_seconds=max(0, int(-(-left // 1))) or None,
-        mail_is_slow=slow,
-        continue_url=f"/cas/login{onward}" if service else "/",
-        search_url=f"{PATH}{onward}",
-        private_only=True,
+    return waiting_page(
+        PATH,
+        token,
+        search,
+        template="forgot/waiting.html",
+        service=service,
         assistance_url=lost_password.ASSISTANCE,
+        error=error,
+        minutes=recovery.LIFETIME // timedelta(minutes=1),
+        continue_url=f"/cas/login{onward_query(service)}" if service else "/",
+        private_only=True,
     )
-    return page, 422 if error else 200

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from external_accounts import audit, lost_identifiers, outbox, recovery, throttle
 from external_accounts.accounts import Person
 from external_accounts.lost_identifiers import Found, Mailbox, Population
-from external_accounts.schema import Account, Proof
+from external_accounts.schema import Proof
 from lms_bridge.runtime import Runtime
 from lms_bridge.settings.people import LostIdentifier
 
@@ -32,13 +32,8 @@ def population(runtime: Runtime, choice: LostIdentifier) -> Population:
         profiles=choice.profiles,
         by_sponsor=choice.mail_to == "sponsor",
         university_domains={domain for upstream in settings.upstreams for domain in upstream.trusted_domains},
-        password_of=lambda session, account: _password_of(session, runtime, account),
+        password_of=lambda session, account: recovery.password_of(session, account, runtime.held_in),
     )
-
-
-def _password_of(session: Session, runtime: Runtime, account: Account) -> str:
-    """As `recovery.password_of`. Not before the account is activated: its first password belongs to that."""
-    return recovery.password_of(session, account, runtime.held_in) if account.activated_at else ""
 
 
 def answer(session: Session, runtime: Runtime, search: Proof, now: datetime) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from external_accounts import throttle
 from external_accounts.throttle import Limit, Throttled, Use
-from lms_bridge.web.request import origin, runtime
+from lms_bridge.web.budgets import of_network
 
 
 def take(session: Session, limit: Limit, typed: str, now: datetime) -> bool:
@@ -17,12 +17,7 @@ def take(session: Session, limit: Limit, typed: str, now: datetime) -> bool:
     Raises:
         Throttled: the network's budget is used up.
     """
-    network = throttle.network_use(
-        origin().network,
-        runtime().settings.throttle.campus_prefixes,
-        ordinary=throttle.PROOF_MAIL_NETWORK,
-        campus_limit=throttle.PROOF_MAIL_CAMPUS,
-    )
+    network = of_network(throttle.PROOF_MAIL_NETWORK, campus=throttle.PROOF_MAIL_CAMPUS)
     throttle.reserve(session, [network], now)
     try:
         with session.begin_nested():

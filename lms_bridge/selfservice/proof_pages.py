@@ -23,6 +23,7 @@ from lms_bridge.i18n import N_, current_locale, format_deadline, ngettext
 from lms_bridge.i18n import gettext as _
 from lms_bridge.settings.sections import Service, text_in
 from lms_bridge.signin.doors import onward_query
+from lms_bridge.web.budgets import of_network
 from lms_bridge.web.request import current, origin, runtime
 
 T = TypeVar("T")
@@ -109,12 +110,7 @@ def within_budget(session: Session, recipient: str, now: datetime) -> bool:
     """Take one mail from the budgets of `recipient` (an address's key, or what a stranger typed) and of the network."""
     uses = [
         Use(throttle.PROOF_MAIL_ADDRESS, recipient),
-        throttle.network_use(
-            origin().network,
-            runtime().settings.throttle.campus_prefixes,
-            ordinary=throttle.PROOF_MAIL_NETWORK,
-            campus_limit=throttle.PROOF_MAIL_CAMPUS,
-        ),
+        of_network(throttle.PROOF_MAIL_NETWORK, campus=throttle.PROOF_MAIL_CAMPUS),
     ]
     try:
         with session.begin_nested():
@@ -167,7 +163,6 @@ def waiting(
     """
     person = current()
     mine = person is not None and proof.account_id is not None and person.facts.account_id == proof.account_id
-    wait = proof.sent_at + proofs.RESEND_PAUSE - now
     with runtime().database.read() as session:
         slow = outbox.is_slow(session, now)
     here = f"{family.path}/{token}"
@@ -179,11 +174,17 @@ def waiting(
         action=here,
         error=error,
         resend_action=f"{here}/resend",
-        resend_wait_seconds=max(0, -(-wait // timedelta(seconds=1))) or None,
+        resend_wait_seconds=resend_wait_seconds(proof, now),
         state_url=f"{here}/state",
         mail_is_slow=slow,
         continue_url=continue_url or onward(proof)["continue_url"],
     )
+
+
+def resend_wait_seconds(proof: Proof, now: datetime) -> int | None:
+    """How long the message cannot be sent again, rounded up; None when it can."""
+    wait = proof.sent_at + proofs.RESEND_PAUSE - now
+    return max(0, -(-wait // timedelta(seconds=1))) or None
 
 
 def state_answer(session: Session, *, done: bool, now: datetime) -> Response:

@@ -55,6 +55,7 @@ from lms_bridge.selfservice.proof_pages import (
 from lms_bridge.selfservice.register_form import Form, read_form
 from lms_bridge.settings.sections import text_in
 from lms_bridge.signin.doors import onward_query
+from lms_bridge.web.budgets import of_network
 from lms_bridge.web.request import origin, parameter, runtime
 
 pages = Blueprint("register", __name__, url_prefix="/account/register")
@@ -85,20 +86,11 @@ def ask() -> ResponseReturnValue:
         return _show(asked), 422
     now = bridge.clock()
     with bridge.database.begin() as session:
-        throttle.reserve(session, [_network_use()], now)
+        throttle.reserve(session, [of_network(throttle.REGISTER_NETWORK, campus=throttle.REGISTER_CAMPUS)], now)
         mail = within_budget(session, asked.wish.email.key, now)
         proof = registration.ask(session, bridge.keys, asked.wish, mail=mail, now=now, origin=origin())
         handle = handle_token(bridge.keys, proof)
     return redirect(f"{PATH}/{handle}", 303)
-
-
-def _network_use() -> throttle.Use:
-    return throttle.network_use(
-        origin().network,
-        runtime().settings.throttle.campus_prefixes,
-        ordinary=throttle.REGISTER_NETWORK,
-        campus_limit=throttle.REGISTER_CAMPUS,
-    )
 
 
 def _is_open(service: str | None) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+from sqlalchemy.orm import Session
+
 from external_accounts import lost_identifiers, recovery
 from external_accounts.audit import SYSTEM
 from external_accounts.database import Database
@@ -62,6 +64,10 @@ def confirm(database: Database, keys: Keys, account_id: int) -> None:
         claim_by_link(session, proof.id, now=NOW, origin=SYSTEM)
 
 
+def still_offered(session: Session, proof: Proof) -> list[Account]:
+    return lost_identifiers.offered(session, proof, READERS)
+
+
 def test_i2_of_many_parallel_uses_of_a_link_one_succeeds(
     database: Database, keys: Keys, add_person: Callable[..., int]
 ) -> None:
@@ -72,7 +78,7 @@ def test_i2_of_many_parallel_uses_of_a_link_one_succeeds(
     def use(_number: int) -> bool:
         try:
             with database.begin() as session:
-                lost_identifiers.claim_for(session, proof, account_id, READERS, now=NOW, origin=SYSTEM)
+                recovery.claim_for(session, proof, account_id, still_offered, now=NOW, origin=SYSTEM)
         except ProofUnusable:
             return False
         return True

@@ -12,8 +12,7 @@ from flask import Blueprint, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from external_accounts import activation, outbox, proofs, recovery
-from external_accounts.proof_deadlines import CODE_LIFETIME
+from external_accounts import activation, proofs, recovery
 from external_accounts.proof_keys import ProofKeys
 from external_accounts.proofs import FoundProof, ProofUnknown, ProofUnusable
 from external_accounts.schema import Account, Proof
@@ -22,13 +21,14 @@ from lms_bridge.i18n import gettext as _
 from lms_bridge.selfservice.activation import pages as step_pages
 from lms_bridge.selfservice.activation.offer import whom_to_see
 from lms_bridge.selfservice.proof_pages import registered_service, try_code
-from lms_bridge.selfservice.seeking import seek
+from lms_bridge.selfservice.seeking import seek, waiting_page
 from lms_bridge.signin.doors import onward_query
 from lms_bridge.web.request import parameter, runtime
 
 pages = Blueprint("activation", __name__, url_prefix="/account/activate")
 
 PATH = "/account/activate"
+ASSISTANCE = "/assistance?subject=activation"
 LONGEST = 254
 
 
@@ -122,26 +122,14 @@ def _change_code(typed: str, session: Session, proof: Proof) -> ProofKeys:
     return proofs.change_code_for_link(session, bridge.keys, proof, typed, now=bridge.clock())
 
 
-def _waiting(token: str, proof: Proof, *, error: str | None = None) -> tuple[str, int]:
-    bridge = runtime()
-    now = bridge.clock()
-    # From the address and not from the row, which others who seek the same account share.
-    onward = onward_query(registered_service(parameter("service")))
-    resend_action = f"{PATH}/{token}/resend{onward}"
-    if recovery.page_is_over(proof, now):
-        return render_template("confirm/expired.html", resend_action=resend_action), 410
-    with bridge.database.read() as session:
-        slow = outbox.is_slow(session, now)
-    left = (proof.sent_at + proofs.RESEND_PAUSE - now).total_seconds()
-    page = render_template(
-        "activation/waiting.html",
-        action=f"{PATH}/{token}{onward}",
+def _waiting(token: str, search: Proof, *, error: str | None = None) -> tuple[str, int]:
+    return waiting_page(
+        PATH,
+        token,
+        search,
+        template="activation/waiting.html",
+        service=registered_service(parameter("service")),
+        assistance_url=ASSISTANCE,
         error=error,
-        code_minutes=int(CODE_LIFETIME.total_seconds() // 60),
-        resend_action=resend_action,
-        resend_wait_seconds=max(0, int(-(-left // 1))) or None,
-        mail_is_slow=slow,
-        ask_url=f"{PATH}{onward}",
-        whom_to_see=whom_to_see(bridge.settings),
+        whom_to_see=whom_to_see(runtime().settings),
     )
-    return page, 422 if error else 200

@@ -18,6 +18,7 @@ from lms_bridge.i18n import gettext as _
 from lms_bridge.selfservice.activation.pages import PATH
 from lms_bridge.selfservice.proof_pages import registered_service
 from lms_bridge.signin.doors import onward_query
+from lms_bridge.web.budgets import of_network
 from lms_bridge.web.request import origin, parameter, runtime
 
 pages = Blueprint("activation_letter", __name__, url_prefix=f"{PATH}/letter")
@@ -38,12 +39,7 @@ def enter() -> ResponseReturnValue:
     service = registered_service(request.form.get("service"))
     typed = request.form.get("identifier", "").strip()[:LONGEST]
     code = request.form.get("code", "")
-    network = throttle.network_use(
-        origin().network,
-        bridge.settings.throttle.campus_prefixes,
-        ordinary=throttle.SIGN_IN_NETWORK,
-        campus_limit=throttle.SIGN_IN_CAMPUS,
-    )
+    network = of_network(throttle.SIGN_IN_NETWORK, campus=throttle.SIGN_IN_CAMPUS)
     with bridge.database.begin() as session:
         throttle.reserve(session, [network, Use(throttle.LETTER_IDENTIFIER, canonical_identifier(typed))], now)
     typed_hash = letters.code_hash(typed, code)

@@ -205,6 +205,10 @@ def test_a_long_list_is_read_in_pages_and_closing_needs_a_note(desk: Desk) -> No
     assert further
     last = browser.get(further[1])
     assert last.text.count("/helpdesk/assistance/") == 1
+    beyond = browser.get("/helpdesk/assistance?after=51", follow=False)  # what stood there was closed: the first page
+    assert (beyond.status_code, beyond.headers["Location"]) == (303, "/helpdesk/assistance")
+    closed = browser.get("/helpdesk/assistance?state=closed&after=51", follow=False)
+    assert (closed.status_code, closed.headers["Location"]) == (303, "/helpdesk/assistance?state=closed")
     browser.get("/helpdesk/assistance/51")
     assert browser.submit(note=" ").status_code == 422
     assert browser.get("/helpdesk/assistance/99999").status_code == 404

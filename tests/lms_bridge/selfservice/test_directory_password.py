@@ -173,6 +173,17 @@ def test_a_lost_password_is_set_in_the_directory_by_the_mailed_link(office: Offi
     assert heading(office.bridge.browser().get(link)) == USED
 
 
+def test_a_password_that_is_kept_here_is_set_here_whatever_the_profile_has(office: Office) -> None:
+    account_id = office.bridge.add_account("ext.eve")
+    with office.bridge.runtime.database.begin() as session:
+        session.get_one(Account, account_id).profile = "vacataire"
+    link = office.town.mailed(username="ext.eve")
+    assert heading(office.town.reset(link)) == DONE
+    assert office.directory.find("ext.eve") is None
+    browser = office.bridge.browser()
+    assert browser.sign_in("ext.eve", NEW, service=APP, follow=False).status_code == 303
+
+
 def test_i10_a_reset_ends_sessions_and_the_links_mailed_before(office: Office) -> None:
     browser = office.signed_in()
     assert browser.get("/account", follow=False).status_code == 200
