@@ -50,7 +50,7 @@ class Finding:
     """One place where the chain does not hold."""
 
     kind: str
-    """`edited`, `missing`, `order`, `cut`, `checkpoint`, `pseudonymised`."""
+    """`edited`, `missing`, `order`, `cut`, `checkpoint`, `unsigned`, `pseudonymised`."""
     position: int
     text: str
 

@@ -63,7 +63,7 @@ def write(session: Session, keys: Keys, part: Stretch) -> Iterator[str]:
     digest = hashlib.sha256()
 
     def line(values: dict[str, Any]) -> str:
-        text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+        text = _written(values)
         digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
         return text
 
@@ -95,7 +95,12 @@ def write(session: Session, keys: Keys, part: Stretch) -> Iterator[str]:
     yield line({"end": {"events": count, "digest": text, "key_id": keys.current_id, "signature": signature}})
 
 
+_END = {"events", "digest", "key_id", "signature"}
 _CHECKPOINT = ("position", "hash", "key_id", "signature")
+
+
+def _written(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
 def _hash_at(session: Session, position: int) -> str:
@@ -145,6 +150,9 @@ class _Reading:
             self._begin(values)
         elif "end" in values:
             yield from self._end(_part(values, "end"), before)
+            # The digest covers the lines before: this one is held to the very bytes that `write` gives it.
+            if set(values["end"]) != _END or _written(values).encode("utf-8", "surrogatepass") != line.rstrip(b"\n"):
+                yield Finding("edited", self.walk.position, "the end is not as it was written")
         elif "checkpoint" in values:
             yield from self._checkpoint(_part(values, "checkpoint"))
         else:
@@ -187,7 +195,16 @@ class _Reading:
             made = keys.derive(_PURPOSE, str(values.get("digest")).encode(), key_id=str(values.get("key_id")))
             return hmac.compare_digest(made.hex().encode(), str(values.get("signature")).encode())
 
+        unchecked = self.unchecked
         yield from self._judge(signed)
+        if self._keys is not None and self.unchecked > unchecked:
+            # Whoever writes a whole file anew can name any key: what only such a key vouches for, nobody does.
+            yield Finding(
+                "unsigned",
+                self.walk.position,
+                f"signed with a key that is not configured ({str(values.get('key_id'))[:16]!r}): nothing vouches for "
+                "the file. If that key was replaced, put it back behind the others in `secret_keys`, then verify again",
+            )
 
     def _judge(self, genuine: Any) -> Iterator[Finding]:
         if self._keys is None:

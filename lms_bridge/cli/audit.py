@@ -80,7 +80,9 @@ def _say(report: Report) -> None:
     click.echo(f"{report.checkpoints} signatures are right, {report.unchecked} could not be checked.")
     if report.waiting:
         click.echo(f"{report.waiting} events wait to be sealed: nothing is proved about them yet.")
-    if report.whole:
+    if report.whole and report.unchecked and not report.checkpoints:
+        click.echo("Nothing contradicts itself, but no signature was checked: verify it where the server's keys are.")
+    elif report.whole:
         click.echo(f"The trail is whole. It ends at position {report.position}, hash {report.hash}.")
     else:
         click.echo(f"The trail is NOT whole: {report.found} findings.")

@@ -81,6 +81,9 @@ def test_an_exported_file_proves_itself_also_where_there_are_no_settings(
     assert elsewhere.exit_code == 0, elsewhere.output
     values = json.loads(elsewhere.stdout)
     assert (values["whole"], values["unchecked"], values["checkpoints"]) == (True, 2, 0)
+    said = CliRunner().invoke(main, ["audit", "verify", str(file)]).output
+    assert "no signature was checked" in said
+    assert "is whole" not in said
 
 
 def test_a_file_that_ends_early_or_is_none_of_ours_is_not_whole(run: Run, tmp_path: Path) -> None:
@@ -175,6 +178,27 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Keys]:
         part = audit_files.stretch(session, since=None, until=None, account_id=None)
         lines = list(audit_files.write(session, keys, part))
     return "".join(f"{line}\n" for line in lines).encode(), keys
+
+
+def test_a_file_signed_with_a_key_nobody_here_knows_is_not_whole(exported: tuple[bytes, Keys]) -> None:
+    """Whoever writes a file anew can name any key: a proof that cannot be checked is none."""
+    original, keys = exported
+    rotated = Keys(["n" * 32, "k" * 32])
+    assert audit_files.verify(original.splitlines(keepends=True), rotated).whole
+    report = audit_files.verify(original.splitlines(keepends=True), Keys(["n" * 32]))
+    assert [finding.kind for finding in report.findings] == ["unsigned"]
+    assert keys.current_id in report.findings[0].text
+
+
+def test_every_single_byte_of_the_end_counts(exported: tuple[bytes, Keys]) -> None:
+    """The last line vouches for the others, and nothing for it but the signature within: each of its bytes is tried."""
+    original, keys = exported
+    start = original.rstrip(b"\n").rindex(b"\n") + 1
+    for at in range(start, len(original) - 1):
+        for new in (b"", b" ", b"0", original[at : at + 1] + b" ", original[at : at + 1] * 2):
+            changed = original[:at] + new + original[at + 1 :]
+            if changed != original:
+                assert not audit_files.verify(changed.splitlines(keepends=True), keys).whole, (at, new)
 
 
 @given(data=st.data(), where=st.floats(0, 1, exclude_max=True), what=st.integers(0, 255))
