@@ -129,6 +129,8 @@ class AccountFacts:
     email_confirmed_at: datetime | None
     charter_version: str | None
     """The charter version accepted last and not withdrawn."""
+    merged_into_id: AccountId | None = None
+    """The account that the person kept when they joined this one to it."""
 
     @property
     def display_name(self) -> str:
@@ -160,6 +162,7 @@ FACT_COLUMNS = (
     .limit(1)
     .scalar_subquery()
     .label("charter_version"),
+    Account.merged_into_id,
 )
 """The columns of `AccountFacts`, in order, for statements that read them together with something else."""
 

@@ -52,6 +52,12 @@ class Account(Base):
             postgresql_where=text("directory <> ''"),
         ),
         Index(
+            "ix_accounts_merged_into_id",
+            "merged_into_id",
+            sqlite_where=text("merged_into_id IS NOT NULL"),
+            postgresql_where=text("merged_into_id IS NOT NULL"),
+        ),
+        Index(
             "ix_accounts_rights_end_at",
             "rights_end_at",
             sqlite_where=text("rights_end_at IS NOT NULL"),
@@ -76,6 +82,8 @@ class Account(Base):
     suspension_reason: Mapped[str] = mapped_column(String(500), default="")
     rights_end_at: Mapped[datetime | None]
     erased_at: Mapped[datetime | None]
+    merged_into_id: Mapped[AccountId | None] = mapped_column(ForeignKey("accounts.id"))
+    """The account that the person kept when they joined this one to it (`external_accounts.linking`)."""
     last_sign_in_at: Mapped[datetime | None]
     erasure_asked_at: Mapped[datetime | None]
     """When the person asked for the deletion; until `erasure_due_at` they can take it back."""

@@ -17,6 +17,7 @@ class Obstacle(StrEnum):
     """What can stand in the way, most final first: the first one is what the person is told to work on."""
 
     ERASED = "erased"
+    MERGED = "merged"
     SUSPENDED = "suspended"
     RIGHTS_ENDED = "rights_ended"
     PROFILE_NOT_ALLOWED = "profile_not_allowed"
@@ -86,13 +87,14 @@ def decide(
 ) -> Decision:
     """Whether `facts` may pass `policy` at `now`.
 
-    A service that is not gated still refuses accounts that are erased, suspended or whose profile it does not take:
-    the gate's open doors are about addresses and documents, not about people who may not be here.
+    A service that is not gated still refuses accounts that are erased, joined to another, suspended or whose profile it
+    does not take: the gate's open doors are about addresses and documents, not about people who may not be here.
     """
     obstacles = [
         obstacle
         for obstacle, stands in (
             (Obstacle.ERASED, facts.erased_at is not None),
+            (Obstacle.MERGED, facts.merged_into_id is not None),
             (Obstacle.SUSPENDED, is_suspended(facts, now)),
             (Obstacle.RIGHTS_ENDED, facts.rights_end_at is not None and facts.rights_end_at <= now),
             (Obstacle.PROFILE_NOT_ALLOWED, bool(policy.profiles) and facts.profile not in policy.profiles),

@@ -224,6 +224,27 @@ class JournalEntry(Base):
     settled_at: Mapped[datetime | None]
 
 
+class MoodleMerge(Base):
+    """Course work of one person that stands under two users of a Moodle: an administrator of that Moodle moves it."""
+
+    __tablename__ = "moodle_merges"
+    __table_args__ = (UniqueConstraint("link_id", "site"), Index("ix_moodle_merges_state", "site", "state"))
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    link_id: Mapped[int] = mapped_column(ForeignKey("account_links.id"))
+    site: Mapped[str] = mapped_column(String(40))
+    kept_moodle_id: Mapped[int] = mapped_column(Integer)
+    other_moodle_id: Mapped[int] = mapped_column(Integer)
+    kept_username: Mapped[str] = mapped_column(String(100))
+    """As it is called once both writes are made."""
+    other_username: Mapped[str] = mapped_column(String(100))
+    state: Mapped[str] = mapped_column(String(10))
+    """`open`, `done` (somebody says it was moved) or `void` (the link was undone)."""
+    made_at: Mapped[datetime]
+    done_at: Mapped[datetime | None]
+    done_by: Mapped[str] = mapped_column(String(120), default="")
+
+
 class NightlyWork(Base):
     """The night of which a nightly job was begun last: one process begins it."""
 

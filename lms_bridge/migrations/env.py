@@ -6,7 +6,8 @@ from alembic import context
 from sqlalchemy import text
 
 import external_accounts.audit_schema
-import external_accounts.institution_schema  # noqa: F401
+import external_accounts.institution_schema
+import external_accounts.linking_schema  # noqa: F401
 import lms_bridge.schema  # noqa: F401
 from external_accounts.database import Base, Database
 

@@ -34,6 +34,7 @@ TITLES = {
 
 CLOSED_FOR = {
     Obstacle.ERASED: N_("the account was erased here"),
+    Obstacle.MERGED: N_("the account was joined to another one"),
     Obstacle.SUSPENDED: N_("the account is suspended here"),
     Obstacle.RIGHTS_ENDED: N_("the rights have ended"),
     Obstacle.PROFILE_NOT_ALLOWED: N_("the profile may not enter"),

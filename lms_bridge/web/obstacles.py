@@ -41,6 +41,10 @@ class Explanation:
 
 _WORDS: Mapping[Obstacle, tuple[str, str]] = {
     Obstacle.ERASED: (N_("This account no longer exists"), N_("It was closed and its data was deleted.")),
+    Obstacle.MERGED: (
+        N_("This account was joined to another one"),
+        N_("Sign in again: every way in leads to the account that was kept."),
+    ),
     Obstacle.SUSPENDED: (N_("Your account is suspended"), N_("It cannot be used to enter an application for now.")),
     Obstacle.RIGHTS_ENDED: (
         N_("Your access has ended"),

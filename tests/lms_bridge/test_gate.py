@@ -48,6 +48,7 @@ def test_somebody_with_nothing_in_the_way_is_admitted() -> None:
 
 ONE_OBSTACLE = [
     (replace(ADA, erased_at=NOW), OPEN, Obstacle.ERASED),
+    (replace(ADA, merged_into_id=2), OPEN, Obstacle.MERGED),
     (replace(ADA, suspended_at=NOW), OPEN, Obstacle.SUSPENDED),
     (replace(ADA, rights_end_at=NOW), OPEN, Obstacle.RIGHTS_ENDED),
     (replace(ADA, profile="student"), STRICT, Obstacle.PROFILE_NOT_ALLOWED),

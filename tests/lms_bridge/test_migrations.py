@@ -16,7 +16,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, select
 
 import external_accounts.audit_schema
-import external_accounts.institution_schema  # noqa: F401
+import external_accounts.institution_schema
+import external_accounts.linking_schema  # noqa: F401
 import lms_bridge.schema  # noqa: F401
 from external_accounts.accounts import Person, create_account
 from external_accounts.database import Base, Database
