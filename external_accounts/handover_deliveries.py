@@ -101,8 +101,12 @@ def end_try(
     permanent: bool,
     leased_until: datetime,
     now: datetime,
+    pause: timedelta = timedelta(),
 ) -> None:
-    """Note what came of a try; an empty `error` is success. Somebody else's row is left alone."""
+    """Note what came of a try; an empty `error` is success. Somebody else's row is left alone.
+
+    It comes again after `pause` at the earliest.
+    """
     row = session.get(HandoverDelivery, (handover_id, target), with_for_update=True, populate_existing=True)
     if row is None or row.state != PENDING or row.leased_until != leased_until:
         return
@@ -112,8 +116,7 @@ def end_try(
     elif permanent or now - session.get_one(Handover, handover_id).created_at > GIVE_UP_AFTER:
         row.state = FAILED
     else:
-        pause: timedelta = min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(row.attempts - 1, 12))
-        row.due_at = now + pause
+        row.due_at = now + max(pause, min(LONGEST_RETRY, FIRST_RETRY * 2 ** min(row.attempts - 1, 12)))
 
 
 def put_back(

@@ -105,7 +105,7 @@ def _send(message: Message, registry: ServiceRegistry, http: requests.Session, n
     try:
         # `logoutRequest` is the first and only field: mod_auth_cas looks at the beginning of the body.
         form = {"logoutRequest": logout_request(message.ticket, message.user, now)}
-        status = outbound.call(http, "POST", message.service, data=form, timeout=TIMEOUT)
+        status = outbound.call(http, "POST", message.service, data=form, timeout=TIMEOUT).status
     except (requests.RequestException, ValueError) as error:
         log.info("cas.logout", outcome="unreachable", service=message.service_name, error=type(error).__name__)
         return False

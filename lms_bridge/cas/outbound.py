@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,23 @@ from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolM
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 
-def call(http: requests.Session, method: str, url: str, *, timeout: tuple[float, float], **options: Any) -> int:
-    """Call an application and return the status of its answer. `timeout` is seconds to connect, then to answer.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the head of an answer says."""
+
+    status: int
+    retry_after: str = ""
+    """The header of that name, as it came."""
+
+
+def call(http: requests.Session, method: str, url: str, *, timeout: tuple[float, float], **options: Any) -> Answer:
+    """Call an application. `timeout` is seconds to connect, then to answer.
 
     Raises:
         RequestException: no answer in time, or none that is HTTP.
     """
     with http.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options) as answer:
-        return answer.status_code
+        return Answer(answer.status_code, answer.headers.get("Retry-After", ""))
 
 
 def session(ca_file: Path | None = None) -> requests.Session:

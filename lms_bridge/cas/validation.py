@@ -185,13 +185,13 @@ class Validator:
             raise ValidationFailure(FailureCode.UNAUTHORIZED_SERVICE_PROXY, "the service may not act as a proxy")
         grant, iou = tickets.new_ticket(tickets.PROXY_GRANT), tickets.new_ticket(tickets.PROXY_GRANT_IOU)
         try:
-            status = outbound.call(
+            answer = outbound.call(
                 self.http, "GET", callback, params={"pgtId": grant, "pgtIou": iou}, timeout=CALLBACK_TIMEOUT
             )
         except requests.RequestException as error:
             log.info("cas.proxy_callback", outcome="unreachable", service=service.name, error=type(error).__name__)
             raise ValidationFailure(FailureCode.INVALID_PROXY_CALLBACK, "the proxy callback did not answer") from None
-        if status != 200:
+        if answer.status != 200:
             raise ValidationFailure(FailureCode.INVALID_PROXY_CALLBACK, "the proxy callback did not accept the ticket")
         tickets.store_grant(
             self.database,

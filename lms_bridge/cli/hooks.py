@@ -153,7 +153,7 @@ def _test(runtime: Runtime, name: str) -> str:
     handover = Handover(event="test", key=secrets.token_hex(16), created_at=now)
     body = body_of(handover, {}, now)
     keys = [secret.get_secret_value() for secret in hook.secrets]
-    return post(runtime.http, hook, body, headers_of(handover, body, keys, now)).error
+    return post(runtime.http, hook, body, headers_of(handover, body, keys, now), now=now).error
 
 
 def _fail(text: str) -> NoReturn:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import requests
 import structlog
+from werkzeug.http import parse_date
 
 from external_accounts import handover_deliveries, mailbox
 from external_accounts.directory import DirectoryError, DirectoryUnavailable
@@ -30,6 +31,7 @@ log = structlog.get_logger(__name__)
 BATCH = 20
 SPREAD = 100
 PARALLEL = 8
+LONGEST_ASKED_PAUSE = timedelta(days=1)
 MAY_BE_TRIED_AGAIN = frozenset({408, 425, 429})
 """Answers of the 400s that say "later" and not "never"."""
 CHOICES_CHANGED = frozenset({ACTIVATED, LISTING_CHANGED, MAILBOX_CHANGED})
@@ -44,7 +46,9 @@ class Outcome:
     error: str = ""
     permanent: bool = False
     away: bool = False
-    """The system does not answer at all: the others of this round need not be tried."""
+    """The system does not answer at all, or asks for a pause: the others of this round need not be tried."""
+    pause: timedelta = timedelta()
+    """What it asked for: not before this."""
 
 
 def deliver_due(runtime: Runtime) -> int:
@@ -85,7 +89,7 @@ def _deliver_to(runtime: Runtime, target: str, now: datetime) -> int:
         outcome = _try(runtime, left.pop(0), target, now + LEASE)
         if outcome.away:
             with runtime.database.begin() as session:
-                due = runtime.clock() + FIRST_RETRY
+                due = runtime.clock() + max(FIRST_RETRY, outcome.pause)
                 handover_deliveries.put_back(session, left, target, leased_until=now + LEASE, due=due)
             break
     return taken
@@ -107,7 +111,7 @@ def _try(runtime: Runtime, handover_id: int, target: str, leased_until: datetime
             hook = next(one for one in runtime.settings.hooks if HOOK + one.name == target)
             body = body_of(handover, state, now)
             secrets = [secret.get_secret_value() for secret in hook.secrets]
-            outcome = post(runtime.http, hook, body, headers_of(handover, body, secrets, now))
+            outcome = post(runtime.http, hook, body, headers_of(handover, body, secrets, now), now=now)
         else:
             runtime.directories[target.removeprefix(DIRECTORY)].write_choices(username, choices)
             outcome = Outcome()
@@ -124,6 +128,7 @@ def _try(runtime: Runtime, handover_id: int, target: str, leased_until: datetime
             target,
             error=outcome.error,
             permanent=outcome.permanent,
+            pause=outcome.pause,
             leased_until=now + LEASE,
             now=runtime.clock(),
         )
@@ -131,15 +136,32 @@ def _try(runtime: Runtime, handover_id: int, target: str, leased_until: datetime
     return outcome
 
 
-def post(http: requests.Session, hook: Hook, body: bytes, headers: dict[str, str]) -> Outcome:
+def post(http: requests.Session, hook: Hook, body: bytes, headers: dict[str, str], *, now: datetime) -> Outcome:
     """Send one delivery. Only a 2xx answer counts; its body is not read."""
     try:
         timeout = (min(hook.timeout, 5), hook.timeout)
-        status = outbound.call(http, "POST", hook.url, data=body, headers=headers, timeout=timeout)
+        answer = outbound.call(http, "POST", hook.url, data=body, headers=headers, timeout=timeout)
     except (requests.RequestException, OSError) as error:
         return Outcome(f"no answer: {type(error).__name__}", away=True)
+    status = answer.status
     if 200 <= status < 300:
         return Outcome()
     if 300 <= status < 400:
         return Outcome(f"answered {status}: redirects are not followed, write the last address into the settings")
-    return Outcome(f"answered {status}", permanent=400 <= status < 500 and status not in MAY_BE_TRIED_AGAIN)
+    if 400 <= status < 500 and status not in MAY_BE_TRIED_AGAIN:
+        return Outcome(f"answered {status}", permanent=True)
+    pause = asked_pause(answer.retry_after, now)
+    return Outcome(f"answered {status}", away=bool(pause), pause=pause)
+
+
+def asked_pause(retry_after: str, now: datetime) -> timedelta:
+    """What a `Retry-After` header asks for (RFC 9110 §10.2.3): seconds or a date. Nothing when it says nothing; never
+    more than a day: a receiver that errs by years would never be told again."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdecimal():
+        seconds = float(text)
+    elif (moment := parse_date(text)) is not None:
+        seconds = (moment - now).total_seconds()
+    else:
+        return timedelta()
+    return timedelta(seconds=min(max(seconds, 0), LONGEST_ASKED_PAUSE.total_seconds()))

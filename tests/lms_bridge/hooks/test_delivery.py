@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,34 @@ def test_pauses_grow_to_an_hour_and_after_three_days_it_is_given_up(town: Town) 
     assert pauses[:4] == [15, 30, 60, 120]
     assert max(pauses) == 3600
     assert 3 * 24 <= sum(pauses) / 3600 <= 3 * 24 + 1
+
+
+@pytest.mark.parametrize("asked", ["600", "Mon, 01 Jan 2090 00:00:00 GMT", "99999999999999999999"])
+def test_a_receiver_that_asks_for_a_pause_gets_it(town: Town, asked: str) -> None:
+    for _ in range(3):
+        town.tell()
+    town.receiver.behaviour = says("429 Too Many Requests", f"Retry-After: {asked}")
+    town.deliver()
+    pause = timedelta(seconds=600) if asked == "600" else timedelta(days=1)
+    rows = [row for row in town.rows() if row.target == HOOK]
+    assert [row.due_at - town.bridge.clock() for row in rows] == [pause] * 3
+    town.bridge.clock.moment += pause - timedelta(seconds=1)
+    town.deliver()
+    assert len(town.receiver.received) == 1
+    town.receiver.behaviour = says("200 OK")
+    town.bridge.clock.forward(seconds=1)
+    town.deliver()
+    assert set(town.states().values()) == {"done"}
+    assert len(town.receiver.received) == 4
+
+
+@pytest.mark.parametrize("asked", ["", "-5", "soon", "Mon, 01 Jan 1990 00:00:00 GMT", "1e3", "٣"])
+def test_a_pause_that_says_nothing_changes_nothing(town: Town, asked: str) -> None:
+    town.tell()
+    town.receiver.behaviour = says("503 Service Unavailable", f"Retry-After: {asked}")
+    town.deliver()
+    (row,) = [row for row in town.rows() if row.target == HOOK]
+    assert row.due_at - town.bridge.clock() == timedelta(seconds=15)
 
 
 def test_an_outage_costs_one_try_a_round_and_nothing_is_lost(town: Town) -> None:
