@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -24,6 +25,7 @@ from lms_bridge import migrations
 from lms_bridge.mail.figures import WEEK, Domain, by_domain
 from lms_bridge.schema import Mirror, SsoSession, Ticket
 from lms_bridge.sync import status as sync_status
+from lms_bridge.sync.desired import CUSTOM
 from lms_bridge.sync.status import SiteStatus
 
 PATIENCE_SECONDS = 5.0
@@ -40,6 +42,8 @@ class Mirrored:
     username: str
     email: str | None
     """The confirmed primary address."""
+    custom_fields: frozenset[str] = frozenset()
+    """Short names of the custom profile fields that something was written into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +194,7 @@ def _sessions(session: Session, now: datetime) -> Waiting:
 def _site_rows(session: Session, site: str) -> SiteRows:
     in_step = (Mirror.site == site, Mirror.state == "in_step", Mirror.moodle_id.is_not(None))
     rows = session.execute(
-        select(Mirror.moodle_id, Account.username, Address.email)
+        select(Mirror.moodle_id, Account.username, Address.email, Mirror.written)
         .join(Account, Account.id == Mirror.account_id)
         .outerjoin(
             Address,
@@ -202,9 +206,20 @@ def _site_rows(session: Session, site: str) -> SiteRows:
     )
     written = session.scalar(select(func.max(Mirror.seen_at)).where(*in_step, Mirror.owned))
     return SiteRows(
-        [Mirrored(number, name, email) for number, name, email in rows if number is not None],
+        [
+            Mirrored(number, name, email, _custom_fields(fields))
+            for number, name, email, fields in rows
+            if number is not None
+        ],
         written,
         _shared_addresses(session, site),
+    )
+
+
+def _custom_fields(written: Mapping[str, Any]) -> frozenset[str]:
+    """Those with a value that Moodle shows: an unset box may be left out (versions page §1)."""
+    return frozenset(
+        name.removeprefix(CUSTOM) for name, value in written.items() if name.startswith(CUSTOM) and value != "0"
     )
 
 

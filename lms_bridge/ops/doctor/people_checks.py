@@ -22,6 +22,7 @@ def check(facts: SiteFacts) -> Iterator[Finding]:
         return
     yield auth_method(facts)
     yield mirrored_users(facts)
+    yield from profile_fields(facts)
     yield email_case(facts)
     yield from shared_email(facts)
     yield shared_addresses(facts)
@@ -85,6 +86,37 @@ def _differs(known: Mirrored, user: MoodleUser | None, method: str) -> bool:
     if user is None or user.looks_deleted or user.suspended:
         return True
     return (user.username or known.username, user.auth or method) != (known.username, method)
+
+
+def profile_fields(facts: SiteFacts) -> Iterator[Finding]:
+    """Moodle silently ignores a value for a field that it does not have (ground truth §3): it must be seen again."""
+    for field in facts.site.custom_fields:
+        if field.mode == "ignore":
+            continue
+        subject = Subject(
+            facts.area,
+            f"profile_field:{field.shortname}",
+            _("The custom profile field “%(name)s” exists", name=field.shortname),
+            _(places.PROFILE_FIELDS),
+        )
+        fix = _("Add a field with exactly this short name, visible to the user of the token.")
+        looked_at = [
+            user.customfields or {}
+            for known in facts.rows.sample
+            if field.shortname in known.custom_fields
+            and (user := facts.people.mirrored.get(known.moodle_id)) is not None
+        ]
+        if any(field.shortname in shown for shown in looked_at):
+            yield subject.ok(_("Moodle shows it"))
+        elif looked_at:
+            seen = ngettext(
+                "written for %(num)d person, and Moodle shows it for nobody",
+                "written for %(num)d people, and Moodle shows it for nobody",
+                len(looked_at),
+            )
+            yield subject.problem(seen, fix)
+        else:
+            yield subject.unseen(_("nobody to look at yet"), fix)
 
 
 def email_case(facts: SiteFacts) -> Finding:

@@ -12,6 +12,7 @@ ROLE_HOLDERS = N_("Moodle: Site administration › Users › Permissions › Ass
 ADMINISTRATORS = N_("Moodle: Site administration › Users › Permissions › Site administrators")
 USER_POLICIES = N_("Moodle: Site administration › Users › Permissions › User policies")
 USERS = N_("Moodle: Site administration › Users › Accounts › Browse list of users")
+PROFILE_FIELDS = N_("Moodle: Site administration › Users › Accounts › User profile fields")
 AUTHENTICATION = N_("Moodle: Site administration › Plugins › Authentication › Manage authentication")
 CAS_SERVER = N_("Moodle: Site administration › Plugins › Authentication › CAS server (SSO)")
 MAINTENANCE = N_("Moodle: Site administration › Server › Maintenance mode")

@@ -10,8 +10,10 @@ import pytest
 from lms_bridge.i18n import use_locale
 from lms_bridge.ops.doctor import people_checks, token_checks
 from lms_bridge.ops.doctor.database_facts import Mirrored, SiteRows
+from lms_bridge.schema import Mirror
 from lms_bridge.sync import guard
 from moodle_ws.simulator.flavours import Database, Version
+from moodle_ws.simulator.site import ProfileField
 from tests.lms_bridge.ops.doctor.conftest import CANARY, SITE_INFO, Clinic, healthy_site
 
 VIEW = "moodle/user:viewdetails"
@@ -246,6 +248,25 @@ def test_rights_to_write_are_never_tried(clinic: Clinic) -> None:
 
 
 # --- People ---
+
+
+def test_a_custom_profile_field_that_moodle_does_not_have_is_a_problem(clinic: Clinic) -> None:
+    """Moodle takes the value, says nothing and drops it (ground truth §3)."""
+    check = "profile_field:kind"
+    clinic.site["custom_fields"] = [{"shortname": "kind", "holds": "profile"}]
+    assert clinic.examine().verdict(check) == "unseen"
+    clinic.world.ticket()
+    with clinic.world.bridge.runtime.database.begin() as session:
+        mirror = session.query(Mirror).one()
+        mirror.written = mirror.written | {"custom:kind": "learner"}
+    line = clinic.examine().line(check)
+    assert (line["verdict"], line["seen"]) == ("problem", "written for 1 person, and Moodle shows it for nobody")
+    assert "User profile fields" in line["where"]
+    clinic.world.moodle.site.profile_fields = (ProfileField("kind", "Kind"),)
+    clinic.world.user("ext.ada").customfields["kind"] = "learner"
+    assert clinic.examine().verdict(check) == "ok"
+    clinic.site["custom_fields"][0]["mode"] = "ignore"
+    assert check not in {line["check"] for line in clinic.examine().lines}
 
 
 def test_users_that_were_changed_in_moodle_are_counted_and_named(clinic: Clinic) -> None:
