@@ -18,11 +18,13 @@ from external_accounts.schema import Account
 from lms_bridge.helpdesk import queues
 from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, agent, not_for_you, row_number, to_sign_in
 from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
-from lms_bridge.i18n import LANGUAGE_NAMES, current_locale
+from lms_bridge.i18n import LANGUAGE_NAMES, N_, current_locale
 from lms_bridge.i18n import gettext as _
+from lms_bridge.selfservice.account.identity import proved_first
 from lms_bridge.selfservice.assistance import subjects
 from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.settings.sections import text_in
+from lms_bridge.signin.again import FRESH_AT_THE_DESK
 from lms_bridge.web.request import parameter, runtime
 
 pages = Blueprint("assistance_desk", __name__, url_prefix="/helpdesk/assistance")
@@ -36,7 +38,7 @@ PATH = "/helpdesk/assistance"
 @pages.get("")
 def queue() -> ResponseReturnValue:
     """Those that wait, the oldest first; or with `state=closed` those that were closed, the newest first."""
-    agent()
+    agent(everywhere=True)
     closed = parameter("state") == CLOSED
     beyond = queues.beyond()
     here = f"{PATH}?state={CLOSED}" if closed else PATH
@@ -70,14 +72,15 @@ def _line(row: AssistanceRequest) -> dict[str, Any]:
 
 @pages.get("/<number>")
 def look(number: str) -> ResponseReturnValue:
-    agent()
+    agent(everywhere=True)
     with runtime().database.read() as session:
         return _show(session, _row(session, number))
 
 
 @pages.post("/<number>")
+@proved_first(pages, N_("Close a request for assistance"), within=FRESH_AT_THE_DESK)
 def close(number: str) -> ResponseReturnValue:
-    who = agent()
+    who = agent(everywhere=True)
     bridge = runtime()
     note = one_line(request.form.get("note", ""))
     with bridge.database.read() as session:
