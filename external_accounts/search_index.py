@@ -18,7 +18,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, event, exists, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
-from sqlalchemy.orm.attributes import PASSIVE_NO_INITIALIZE, History, get_history
+from sqlalchemy.orm.attributes import History, get_history
+from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 
 from external_accounts.duplicates import words
 from external_accounts.linking_schema import SearchWord

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template
 from flask.typing import ResponseReturnValue
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from external_accounts import extensions
@@ -21,12 +21,14 @@ from lms_bridge.helpdesk.members import (
     Member,
     NotAMember,
     NotSignedIn,
+    Role,
     agent_or_sponsor,
     not_for_you,
     row_number,
     to_sign_in,
 )
 from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
+from lms_bridge.helpdesk.start import QUEUES, Queue
 from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.lifecycle.terms import terms
@@ -46,18 +48,12 @@ PATH = "/helpdesk/extensions"
 @pages.get("")
 def waiting() -> ResponseReturnValue:
     who = agent_or_sponsor()
-    theirs = [
-        Extension.state == WAITING,
-        Extension.account_id != who.account_id,
-        who.decided_here(Account.unit, Extension.sponsor_id),
-    ]
-    joined = Account.id == Extension.account_id
     with runtime().database.read() as session:
-        count = session.scalar(select(func.count()).select_from(Extension).join(Account, joined).where(*theirs))
+        count = _count(session, who)
         rows = session.execute(
             select(Extension, Account)
-            .join(Account, joined)
-            .where(*theirs, Extension.id > (queues.beyond() or 0))
+            .join(Account, Account.id == Extension.account_id)
+            .where(*_theirs(who), Extension.id > (queues.beyond() or 0))
             .order_by(Extension.id)
             .limit(queues.PAGE + 1)
         ).all()
@@ -68,6 +64,14 @@ def waiting() -> ResponseReturnValue:
         rows=[_line(extension, account) for extension, account in shown],
         next_url=next_url,
     )
+
+
+def _theirs(who: Member) -> list[ColumnElement[bool]]:
+    return [
+        Extension.state == WAITING,
+        Extension.account_id != who.account_id,
+        who.decided_here(Account.unit, Extension.sponsor_id),
+    ]
 
 
 def _line(extension: Extension, account: Account) -> dict[str, Any]:
@@ -138,3 +142,11 @@ def _show(session: Session, extension: Extension, *, error: str | None = None, n
     return extension_page.show(
         session, extension, action=f"{PATH}/{extension.id}", back_url=PATH, error=error, notice=notice
     )
+
+
+def _count(session: Session, who: Member) -> int:
+    joined = select(func.count()).select_from(Extension).join(Account, Account.id == Extension.account_id)
+    return session.scalar(joined.where(*_theirs(who))) or 0
+
+
+QUEUES.append(Queue(N_("Requests for extensions"), PATH, _count, Role.AGENT, sponsors=True, place=20))

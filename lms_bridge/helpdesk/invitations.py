@@ -25,7 +25,8 @@ from external_accounts.schema import Registration
 from external_accounts.spreadsheets import read_date
 from lms_bridge.helpdesk import inviting
 from lms_bridge.helpdesk.inviting import VERDICTS, Guest, Judged, NoSuchSponsor
-from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, agent, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, Role, agent, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.start import QUEUES, Queue
 from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.registration_terms import terms
@@ -271,3 +272,6 @@ def _preview(sheet: Sheet, judged: Sequence[Judged], content: bytes, *, sent: bo
         rejected_action=f"{PATH}/import/rejected",
         back_url=PATH,
     )
+
+
+QUEUES.append(Queue(N_("Invitations"), PATH, None, Role.AGENT, everywhere=True, place=80))

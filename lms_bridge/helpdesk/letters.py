@@ -5,7 +5,8 @@ from __future__ import annotations
 from flask import Blueprint, Response, render_template, request
 from flask.typing import ResponseReturnValue
 
-from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, agent, not_for_you, to_sign_in
+from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, Role, agent, not_for_you, to_sign_in
+from lms_bridge.helpdesk.start import QUEUES, Queue
 from lms_bridge.i18n import N_, ngettext
 from lms_bridge.i18n import gettext as _
 from lms_bridge.letters import pdf
@@ -111,3 +112,6 @@ def _preview(found: list[Candidate]) -> str:
         identifiers="\n".join(one.identifier for one in good),
         until=deadline(last_moment(bridge.settings, bridge.clock())),
     )
+
+
+QUEUES.append(Queue(N_("Account letters"), PATH, None, Role.AGENT, place=90))

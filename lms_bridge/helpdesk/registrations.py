@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from external_accounts.accounts import Person
@@ -22,13 +22,14 @@ from lms_bridge.helpdesk.members import (
     Member,
     NotAMember,
     NotSignedIn,
+    Role,
     agent_or_sponsor,
-    member,
     not_for_you,
     row_number,
     to_sign_in,
 )
 from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
+from lms_bridge.helpdesk.start import QUEUES, Queue
 from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.registration_terms import terms
@@ -46,26 +47,14 @@ PATH = "/helpdesk/registrations"
 REASON_LENGTH = 500
 
 
-@pages.get("")
-def home() -> ResponseReturnValue:
-    member()
-    return redirect(PATH, 303)
-
-
 @pages.get("/registrations")
 def waiting() -> ResponseReturnValue:
     who = agent_or_sponsor()
     with runtime().database.read() as session:
-        unit = select(Account.unit).where(Account.id == Registration.sponsor_id).scalar_subquery()
-        theirs = [
-            Registration.state == WAITING,
-            Registration.mode == ASKED,
-            who.decided_here(unit, Registration.sponsor_id),
-        ]
-        count = session.scalar(select(func.count()).where(*theirs))
+        count = _count(session, who)
         rows = session.scalars(
             select(Registration)
-            .where(*theirs, Registration.id > (queues.beyond() or 0))
+            .where(*_theirs(who), Registration.id > (queues.beyond() or 0))
             .order_by(Registration.id)
             .limit(queues.PAGE + 1)
         ).all()
@@ -75,8 +64,16 @@ def waiting() -> ResponseReturnValue:
             count=count,
             rows=[_line(row) for row in shown],
             next_url=next_url,
-            invitations_url="/helpdesk/invitations" if who.is_help_desk and who.units is None else None,
         )
+
+
+def _theirs(who: Member) -> list[ColumnElement[bool]]:
+    unit = select(Account.unit).where(Account.id == Registration.sponsor_id).scalar_subquery()
+    return [
+        Registration.state == WAITING,
+        Registration.mode == ASKED,
+        who.decided_here(unit, Registration.sponsor_id),
+    ]
 
 
 def _line(row: Registration) -> dict[str, Any]:
@@ -184,3 +181,10 @@ def _show(session: Session, row: Registration, *, error: str | None = None, noti
 
 def _person(account: Account) -> str:
     return Person(account.given_name, account.family_name).display_name or account.username
+
+
+def _count(session: Session, who: Member) -> int:
+    return session.scalar(select(func.count()).where(*_theirs(who))) or 0
+
+
+QUEUES.append(Queue(N_("Requests for accounts"), PATH, _count, Role.AGENT, sponsors=True, place=10))

@@ -26,6 +26,8 @@ def upgrade() -> None:
     _pairs()
     _corrections()
     _search_words()
+    # One account's page shows its last mails.
+    op.create_index("ix_outbox_mails_account_id", "outbox_mails", ["account_id"])
 
 
 def _id() -> sa.Column[int]:
