@@ -32,12 +32,11 @@ from lms_bridge.helpdesk.members import (
     viewer,
 )
 from lms_bridge.helpdesk.start import account_url
-from lms_bridge.helpdesk.words import mark_of
+from lms_bridge.helpdesk.words import mark_of, short
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
 from lms_bridge.selfservice.account.activity import sentence
 from lms_bridge.selfservice.home import service_entry
-from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.signin.devices import network_in_words
 from lms_bridge.web.request import parameter, runtime
 
@@ -181,7 +180,7 @@ def _events(session: Session, account: Account, before: int | None) -> tuple[lis
             "sentence": sentence(row.event, row.outcome),
             "event": row.event,
             "outcome": row.outcome,
-            "at": deadline(row.at),
+            "at": short(row.at),
             "network": network_in_words(row.network, campus) if row.network else None,
             "actor": row.actor,
             "reason": str(row.details.get("reason", "")),

@@ -20,11 +20,11 @@ from external_accounts.local_calendar import end_of_retention
 from external_accounts.proofs import CODE_ATTEMPTS
 from external_accounts.schema import Account, Engagement, LocalPassword, OutboxMail, Proof, Registration
 from lms_bridge.cas.admission import decide
-from lms_bridge.gate import Obstacle, is_suspended
+from lms_bridge.gate import is_suspended
 from lms_bridge.helpdesk import words
 from lms_bridge.helpdesk.members import Member
 from lms_bridge.helpdesk.start import account_url
-from lms_bridge.helpdesk.words import marked, said
+from lms_bridge.helpdesk.words import marked, said, short
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
 from lms_bridge.runtime import Runtime
@@ -32,7 +32,6 @@ from lms_bridge.schema import Mirror
 from lms_bridge.selfservice.account.addresses import ROLES, of_account
 from lms_bridge.selfservice.account.open_sessions import open_sessions
 from lms_bridge.selfservice.home import profile_label
-from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.settings.sections import text_in
 from lms_bridge.signin.devices import device_in_words, network_in_words
 
@@ -41,7 +40,7 @@ LATEST = 10
 
 
 def _at(moment: datetime | None) -> str | None:
-    return deadline(moment) if moment is not None else None
+    return short(moment) if moment is not None else None
 
 
 def _name(account: Account) -> str:
@@ -65,19 +64,9 @@ def verdicts(bridge: Runtime, facts: AccountFacts) -> list[dict[str, Any]]:
                 "label": text_in(service.label, current_locale()),
                 "admitted": not obstacles,
                 "obstacles": words.in_words(obstacles),
-                "details": _details(facts, obstacles),
             }
         )
     return found
-
-
-def _details(facts: AccountFacts, obstacles: tuple[Obstacle, ...]) -> list[str]:
-    details = []
-    if Obstacle.SUSPENDED in obstacles and facts.suspended_until:
-        details.append(_("suspended until %(moment)s", moment=deadline(facts.suspended_until)))
-    if Obstacle.RIGHTS_ENDED in obstacles and facts.rights_end_at:
-        details.append(_("rights ended on %(moment)s", moment=deadline(facts.rights_end_at)))
-    return details
 
 
 def person(session: Session, bridge: Runtime, account: Account, facts: AccountFacts, who: Member) -> dict[str, Any]:
@@ -158,8 +147,8 @@ def identities(bridge: Runtime, account: Account) -> list[dict[str, Any]]:
         {
             "door": text_in(titles[one.issuer], current_locale()) if one.issuer in titles else one.issuer,
             "subject": one.subject,
-            "since": deadline(one.created_at),
-            "refreshed_at": deadline(one.refreshed_at),
+            "since": short(one.created_at),
+            "refreshed_at": short(one.refreshed_at),
         }
         for one in account.identities
     ]
@@ -178,7 +167,7 @@ def commitments(session: Session, bridge: Runtime, account: Account) -> dict[str
                     engagements.LISTING: _("Public directory"),
                 }.get(one.document, one.document),
                 "version": one.version,
-                "accepted_at": deadline(one.accepted_at),
+                "accepted_at": short(one.accepted_at),
                 "withdrawn_at": _at(one.withdrawn_at),
             }
             for one in session.scalars(query.limit(LATEST))
@@ -227,8 +216,8 @@ def sessions(session: Session, bridge: Runtime, account: Account) -> dict[str, A
             {
                 "device": device_in_words(row.user_agent),
                 "network": network_in_words(row.network, campus),
-                "since": deadline(row.created_at),
-                "seen_at": deadline(row.seen_at),
+                "since": short(row.created_at),
+                "seen_at": short(row.seen_at),
             }
             for row in rows[:LATEST]
         ],
@@ -246,9 +235,9 @@ def pending_proofs(session: Session, bridge: Runtime, account: Account) -> list[
     return [
         {
             "purpose": said(words.PURPOSES, row.purpose),
-            "sent_at": deadline(row.sent_at),
+            "sent_at": short(row.sent_at),
             "taken_at": _at(row.accepted_at),
-            "expires_at": deadline(row.expires_at),
+            "expires_at": short(row.expires_at),
             "tries_left": max(0, CODE_ATTEMPTS - row.code_attempts),
         }
         for row in session.scalars(query.order_by(Proof.id.desc()).limit(LATEST))
@@ -263,7 +252,7 @@ def mails(session: Session, account: Account) -> list[dict[str, Any]]:
             "name": said(words.MAILS, row.template),
             "to": row.recipient,
             "mark": marked(words.MAIL_STATES, row.state),
-            "at": deadline(row.sent_at or row.created_at),
+            "at": short(row.sent_at or row.created_at),
             "why": row.bounce_status or row.last_error,
         }
         for row in session.scalars(query)
@@ -275,9 +264,9 @@ def cases(session: Session, account: Account) -> list[dict[str, Any]]:
     asked = select(Extension).where(Extension.account_id == account.id).order_by(Extension.id.desc()).limit(LATEST)
     found: list[dict[str, Any]] = [
         {
-            "what": _("Extension until %(moment)s", moment=deadline(one.asked_until)),
+            "what": _("Extension until %(moment)s", moment=short(one.asked_until)),
             "state": said(words.CASE_STATES, one.state),
-            "at": deadline(one.asked_at),
+            "at": short(one.asked_at),
             "url": f"/helpdesk/extensions/{one.id}",
         }
         for one in session.scalars(asked)
@@ -290,7 +279,7 @@ def cases(session: Session, account: Account) -> list[dict[str, Any]]:
             if one.mode == "invited"
             else _("Request for an account by %(email)s", email=one.email),
             "state": said(words.CASE_STATES, one.state),
-            "at": deadline(one.created_at),
+            "at": short(one.created_at),
             "url": f"/helpdesk/registrations/{one.id}" if one.mode == "asked" and one.proved_at else None,
         }
         for one in session.scalars(registered.limit(LATEST))
@@ -300,8 +289,8 @@ def cases(session: Session, account: Account) -> list[dict[str, Any]]:
         found.append(
             {
                 "what": _("Account letter, printed by %(who)s", who=letter.printed_by),
-                "state": _("its code is good until %(moment)s", moment=deadline(letter.expires_at)),
-                "at": deadline(letter.printed_at),
+                "state": _("its code is good until %(moment)s", moment=short(letter.expires_at)),
+                "at": short(letter.printed_at),
                 "url": None,
             }
         )
@@ -320,7 +309,7 @@ def links(session: Session, account: Account, who: Member) -> list[dict[str, Any
                 if link.kept_id == account.id
                 else _("Joined: the other was kept"),
                 "other": _linked(other, who),
-                "at": deadline(link.linked_at),
+                "at": short(link.linked_at),
                 "undone_at": _at(link.undone_at),
                 "undo_until": _at(link.undo_until) if link.undone_at is None else None,
             }
@@ -335,7 +324,7 @@ def links(session: Session, account: Account, who: Member) -> list[dict[str, Any
             {
                 "what": _("May be the same person"),
                 "other": _linked(other, who),
-                "at": deadline(pair.found_at),
+                "at": short(pair.found_at),
                 "undone_at": None,
                 "undo_until": None,
             }

@@ -81,7 +81,7 @@ def navigation() -> list[dict[str, Any]]:
     who = current_member()
     if who is None:
         return []
-    places = [(N_("Search"), DESK), *((queue.title, queue.url) for queue, _reach in open_to(who))]
+    places = [(N_("Help desk"), DESK), *((queue.title, queue.url) for queue, _reach in open_to(who))]
     here = request.path
     return [
         {

@@ -11,8 +11,9 @@ from external_accounts import activation, extensions, lost_identifiers, proofs, 
 from external_accounts.accounts import AccountFacts
 from lms_bridge import gate
 from lms_bridge.gate import Obstacle, Policy
-from lms_bridge.i18n import N_
+from lms_bridge.i18n import N_, current_locale, format_moment
 from lms_bridge.i18n import gettext as _
+from lms_bridge.web.request import runtime
 
 Kind = Literal["good", "wait", "closed"]
 
@@ -121,6 +122,11 @@ CASE_STATES: Mapping[str, str] = {
     "over": N_("over: the end of the account came first"),
 }
 """Of registrations and extensions."""
+
+
+def short(moment: datetime) -> str:
+    """A moment in short, in the university's zone: these pages show dozens."""
+    return format_moment(moment, runtime().settings.zone, current_locale())
 
 
 def said(words: Mapping[str, str], name: str) -> str:
