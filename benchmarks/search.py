@@ -111,7 +111,7 @@ QUESTIONS: dict[str, Callable[[Person], str]] = {
     "a given and a family name": lambda one: f"{one.family} {one.given}",
     "Jean Martin": lambda _one: "jean martin",
     "Martin and an initial": lambda one: f"martin {one.given[0]}",
-    "a beginning that 200,000 have (`ext`)": lambda _one: "ext",
+    "a beginning that one in five has (`ext`)": lambda _one: "ext",
     "two letters (`ma`)": lambda _one: "ma",
     "a whole address": lambda one: one.email,
     "a domain and a name": lambda one: f"@courriel {one.family}",

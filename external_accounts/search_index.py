@@ -228,7 +228,9 @@ def _frequency(session: Session, beginning: str, most: int) -> int:
     return session.scalar(select(func.count()).select_from(rows_of)) or 0
 
 
-def nearly(session: Session, beginnings: Sequence[str], *, most: int = 3) -> list[list[str]]:
+def nearly(
+    session: Session, beginnings: Sequence[str], *, units: frozenset[str] | None = None, most: int = 3
+) -> list[list[str]]:
     """What may have been meant where `find` finds nothing: for each word that nobody has, one that differs by a letter.
 
     Empty where every word is somebody's: then no spelling is at fault.
@@ -242,7 +244,7 @@ def nearly(session: Session, beginnings: Sequence[str], *, most: int = 3) -> lis
         proposals = [
             [right if one == word else one for one in proposal] for proposal in proposals for right in known[:most]
         ]
-    return [proposal for proposal in proposals[: most * most] if find(session, proposal, limit=1).ids][:most]
+    return [one for one in proposals[: most * most] if find(session, one, units=units, limit=1).ids][:most]
 
 
 def _known(session: Session, spellings: set[str]) -> list[str]:

@@ -73,7 +73,7 @@ def search(session: Session, settings: Settings, member: Member, question: str) 
     others = tuple(number for number in hits.ids if number not in exact)
     proposals: Sequence[list[str]] = ()
     if not exact and not others:
-        proposals = search_index.nearly(session, beginnings)
+        proposals = search_index.nearly(session, beginnings, units=member.units)
     return Found(exact, others, hits.more, hits.cut, tuple(" ".join(words) for words in proposals))
 
 

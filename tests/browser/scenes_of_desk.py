@@ -44,7 +44,7 @@ def somebody(stage: Stage) -> int:
         if mirror is None:
             mirror = Mirror(account_id=account.id, site="updago")
             session.add(mirror)
-        mirror.moodle_id, mirror.state, mirror.problem = 4000 + account.id, "conflict", "somebody else has the address"
+        mirror.moodle_id, mirror.state, mirror.problem = 4000 + account.id, "conflict", "not found by this run"
         mirror.conflicts = [{"field": "email", "ours": "zoe@mail.example", "theirs": "z@mail.example", "problem": "x"}]
         return account.id
 

@@ -55,7 +55,7 @@ def found(database: Database, text: str, **options: frozenset[str] | None) -> li
         "@univ-nantes.fr", "@etu.univ", "univ-nantes.fr zoe", "etu.univ-nantes", "oeuf@etu",
     ],
 )  # fmt: skip
-def test_d27_a_piece_of_anything_finds_the_person(database: Database, text: str) -> None:
+def test_a_piece_of_anything_finds_the_person(database: Database, text: str) -> None:
     """Accents, capitals, parts, either order; names, birth name, user name, subject, address, department."""
     with database.begin() as session:
         add(session, **ZOE)

@@ -92,6 +92,8 @@ def answer() -> ResponseReturnValue:
     bridge = runtime()
     now = bridge.clock()
     held = _held_in_the_form()
+    if again.is_fresh(person.proved_at, now):  # shown meanwhile, in another window
+        return redirect(held.to, 307)
     door = bridge.settings.upstream(person.issuer)
     if door is not None:
         if not upstream_answers(door.issuer):
@@ -99,7 +101,7 @@ def answer() -> ResponseReturnValue:
         try:
             return again.leave(door, held, person, now)
         except TooMuchTyped:
-            return error_page(413)
+            return _question(person, held, too_long=True)
     try:
         local.check_password(
             bridge, person.facts.account_id, request.form.get("password", ""), origin=origin(), now=now
@@ -119,6 +121,18 @@ def answer() -> ResponseReturnValue:
     return response
 
 
+@pages.post("/window")
+def in_another_window() -> ResponseReturnValue:
+    """The way to the CAS for a form that is too long to wait in a cookie: it stays on its page, in the other window."""
+    person = signed_in()
+    door = runtime().settings.upstream(person.issuer)
+    if door is None:
+        abort(400)
+    if not upstream_answers(door.issuer):
+        return _unreachable()
+    return again.leave(door, Held(again.PAGE), person, runtime().clock())
+
+
 @pages.get("")
 def go_on() -> ResponseReturnValue:
     """Back from the CAS: what was wanted, and the button that does it."""
@@ -126,12 +140,21 @@ def go_on() -> ResponseReturnValue:
     held = again.held_form(person, runtime().clock())
     if held is None or not again.is_fresh(person.proved_at, runtime().clock()):
         return redirect("/account", 303)
+    if held.to == again.PAGE:
+        return render_template("account/identity_shown_here.html")
     return render_template(
         "account/identity_shown.html", doing=_name_of(held.to), held=held, back_url=_page_of(held.to)
     )
 
 
-def _question(person: CurrentSession, held: Held, *, error: str | None = None, throttled: int | None = None) -> str:
+def _question(
+    person: CurrentSession,
+    held: Held,
+    *,
+    error: str | None = None,
+    throttled: int | None = None,
+    too_long: bool = False,
+) -> str:
     door = runtime().settings.upstream(person.issuer)
     if door is not None:
         headers.form_leads_on()  # to the university's CAS
@@ -145,6 +168,7 @@ def _question(person: CurrentSession, held: Held, *, error: str | None = None, t
         username=person.facts.username,
         error=error,
         throttled=throttled,
+        too_long=too_long,
     )
 
 

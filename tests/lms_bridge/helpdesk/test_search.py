@@ -111,6 +111,12 @@ def test_whoever_sees_one_unit_finds_nobody_of_another(peopled: tuple[Console, i
     assert names(ask(console.as_("ext.both"), question)) == ["ext.jean"]
 
 
+def test_no_proposal_speaks_of_another_unit(peopled: tuple[Console, int]) -> None:
+    console, _number = peopled
+    assert "lemaitre" in ask(console.as_("ext.arts"), "lemiatre").text
+    assert "lemaitre" not in ask(console.as_("ext.lawyer"), "lemiatre").text
+
+
 def test_more_than_a_page_says_so(console: Console) -> None:
     with console.bridge.runtime.database.begin() as session:
         now = console.bridge.clock()
