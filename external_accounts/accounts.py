@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
-import external_accounts.name_index  # noqa: F401 (whoever changes a name keeps the index of names)
+import external_accounts.name_index
+import external_accounts.search_index  # noqa: F401 (whoever changes an account keeps the indexes it is found by)
 from external_accounts import audit
 from external_accounts.database import Database, Prepared, read_time
 from external_accounts.schema import Account, AccountId, Address, Engagement

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import insert, update
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, name_index
+from external_accounts import audit, name_index, search_index
 from external_accounts.accounts import lock_account
 from external_accounts.address_changes import drop_address
 from external_accounts.addresses import EmailAddress, primary_address, set_primary_address, stored_address
@@ -19,6 +19,7 @@ from external_accounts.handovers import ENDED, hand_over
 from external_accounts.identities import LOCAL
 from external_accounts.imports import INSTITUTIONAL, RECOVERY, Decision
 from external_accounts.institution_schema import LifecycleNotice, NameKey
+from external_accounts.linking_schema import SearchWord
 from external_accounts.profiles import ProfilePolicy
 from external_accounts.proofs import cancel_pending
 from external_accounts.rights import move_end
@@ -61,7 +62,7 @@ def create(session: Session, decisions: Sequence[Decision], usernames: Mapping[s
     rows = [_account(decision, usernames[decision.external_key], pen) for decision in decisions]
     made = session.execute(insert(Account).returning(Account.id, Account.external_key), rows)
     ids: dict[str | None, AccountId] = {key: number for number, key in made}
-    identities, addresses, names = [], [], []
+    identities, addresses, names, search = [], [], [], []
     for decision, row in zip(decisions, rows, strict=True):
         number = ids[decision.external_key]
         identities.append(
@@ -74,7 +75,17 @@ def create(session: Session, decisions: Sequence[Decision], usernames: Mapping[s
                 "refreshed_at": pen.now,
             }
         )
-        addresses += _addresses(number, decision.changes, pen.now)
+        held = _addresses(number, decision.changes, pen.now)
+        addresses += held
+        search += search_index.rows(
+            number,
+            username=row["username"],
+            given_name=row["given_name"],
+            family_name=row["family_name"],
+            birth_name=row["birth_name"],
+            unit=row["unit"],
+            emails=[address["email_key"] for address in held],
+        )
         names += name_index.rows(number, row["given_name"], row["family_name"], row["birth_name"])
         audit.record(
             session,
@@ -91,6 +102,7 @@ def create(session: Session, decisions: Sequence[Decision], usernames: Mapping[s
     if addresses:
         session.execute(insert(Address), addresses)
     session.execute(insert(NameKey), names)
+    session.execute(insert(SearchWord), search)
     note_waiting(session, Account)
 
 

@@ -315,6 +315,7 @@ class OutboxMail(Base):
     __tablename__ = "outbox_mails"
     __table_args__ = (
         Index("ix_outbox_mails_due", "state", "due_at"),
+        Index("ix_outbox_mails_account_id", "account_id"),
         Index(
             "ix_outbox_mails_bounced_at",
             "bounced_at",

@@ -205,6 +205,12 @@ def format_deadline(moment: datetime, zone: ZoneInfo, locale: str) -> str:
     )
 
 
+def format_moment(moment: datetime, zone: ZoneInfo, locale: str) -> str:
+    """A moment in short, for lists of many: "24 nov. 2026, 23 h 59" / "24 Nov 2026, 23:59"."""
+    local = moment.astimezone(zone)
+    return f"{format_date(local, 'd MMM y', locale=locale)}, {_hour(local, locale)}"
+
+
 def _day(local: datetime, locale: str) -> str:
     day = format_date(local, "EEEE d MMMM y", locale=locale)
     if locale == "fr" and local.day == 1:

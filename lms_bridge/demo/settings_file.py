@@ -40,7 +40,8 @@ rights_months = 12
 sponsors = ["staff"]
 deciders = ["helene.bernard@{DOMAIN}"]
 
-[help_desk]
+[[help_desk.members]]
+role = "administrator"
 usernames = ["hbernard"]
 
 [charter]

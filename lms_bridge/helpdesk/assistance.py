@@ -16,13 +16,25 @@ from external_accounts.institution_schema import AssistanceRequest
 from external_accounts.proof_keys import format_code
 from external_accounts.schema import Account
 from lms_bridge.helpdesk import queues
-from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, agent, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.members import (
+    Member,
+    NotAMember,
+    NotSignedIn,
+    Role,
+    agent,
+    not_for_you,
+    row_number,
+    to_sign_in,
+)
 from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
-from lms_bridge.i18n import LANGUAGE_NAMES, current_locale
+from lms_bridge.helpdesk.start import QUEUES, Queue
+from lms_bridge.i18n import LANGUAGE_NAMES, N_, current_locale
 from lms_bridge.i18n import gettext as _
+from lms_bridge.selfservice.account.identity import proved_first
 from lms_bridge.selfservice.assistance import subjects
 from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.settings.sections import text_in
+from lms_bridge.signin.again import FRESH_AT_THE_DESK
 from lms_bridge.web.request import parameter, runtime
 
 pages = Blueprint("assistance_desk", __name__, url_prefix="/helpdesk/assistance")
@@ -36,7 +48,7 @@ PATH = "/helpdesk/assistance"
 @pages.get("")
 def queue() -> ResponseReturnValue:
     """Those that wait, the oldest first; or with `state=closed` those that were closed, the newest first."""
-    agent()
+    who = agent(everywhere=True)
     closed = parameter("state") == CLOSED
     beyond = queues.beyond()
     here = f"{PATH}?state={CLOSED}" if closed else PATH
@@ -46,7 +58,7 @@ def queue() -> ResponseReturnValue:
         query = query.where(column < beyond if closed else column > beyond)
     query = query.order_by(column.desc() if closed else column).limit(queues.PAGE + 1)
     with runtime().database.read() as session:
-        count = session.scalar(select(func.count()).where(AssistanceRequest.state == WAITING))
+        count = _count(session, who)
         rows = session.scalars(query).all()
         shown, next_url = queues.page_of(rows, here, number=lambda row: row.id)
         return render_template(
@@ -70,14 +82,15 @@ def _line(row: AssistanceRequest) -> dict[str, Any]:
 
 @pages.get("/<number>")
 def look(number: str) -> ResponseReturnValue:
-    agent()
+    agent(everywhere=True)
     with runtime().database.read() as session:
         return _show(session, _row(session, number))
 
 
 @pages.post("/<number>")
+@proved_first(pages, N_("Close a request for assistance"), within=FRESH_AT_THE_DESK)
 def close(number: str) -> ResponseReturnValue:
-    who = agent()
+    who = agent(everywhere=True)
     bridge = runtime()
     note = one_line(request.form.get("note", ""))
     with bridge.database.read() as session:
@@ -128,3 +141,10 @@ def _show(session: Session, row: AssistanceRequest, *, note: str = "", error: st
         notice=notice,
         longest=assistance.NOTE,
     )
+
+
+def _count(session: Session, _who: Member) -> int:
+    return session.scalar(select(func.count()).where(AssistanceRequest.state == WAITING)) or 0
+
+
+QUEUES.append(Queue(N_("Requests for assistance"), PATH, _count, Role.AGENT, everywhere=True, place=30))

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template
 from flask.typing import ResponseReturnValue
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from external_accounts import extensions
@@ -17,11 +17,24 @@ from external_accounts.lifecycle_candidates import WAITING
 from external_accounts.schema import Account
 from lms_bridge.helpdesk import extension_page, queues
 from lms_bridge.helpdesk.extension_page import Decision
-from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, member, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.members import (
+    Member,
+    NotAMember,
+    NotSignedIn,
+    Role,
+    agent_or_sponsor,
+    not_for_you,
+    row_number,
+    to_sign_in,
+)
 from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
+from lms_bridge.helpdesk.start import QUEUES, Queue
+from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.lifecycle.terms import terms
+from lms_bridge.selfservice.account.identity import proved_first
 from lms_bridge.selfservice.proof_pages import deadline
+from lms_bridge.signin.again import FRESH_AT_THE_DESK
 from lms_bridge.web.request import runtime
 
 pages = Blueprint("extensions", __name__, url_prefix="/helpdesk/extensions")
@@ -34,16 +47,13 @@ PATH = "/helpdesk/extensions"
 
 @pages.get("")
 def waiting() -> ResponseReturnValue:
-    who = member()
-    theirs = [Extension.state == WAITING, Extension.account_id != who.account_id]
-    if who.only_sponsor_id is not None:
-        theirs.append(Extension.sponsor_id == who.only_sponsor_id)
+    who = agent_or_sponsor()
     with runtime().database.read() as session:
-        count = session.scalar(select(func.count()).select_from(Extension).where(*theirs))
+        count = _count(session, who)
         rows = session.execute(
             select(Extension, Account)
             .join(Account, Account.id == Extension.account_id)
-            .where(*theirs, Extension.id > (queues.beyond() or 0))
+            .where(*_theirs(who), Extension.id > (queues.beyond() or 0))
             .order_by(Extension.id)
             .limit(queues.PAGE + 1)
         ).all()
@@ -54,6 +64,14 @@ def waiting() -> ResponseReturnValue:
         rows=[_line(extension, account) for extension, account in shown],
         next_url=next_url,
     )
+
+
+def _theirs(who: Member) -> list[ColumnElement[bool]]:
+    return [
+        Extension.state == WAITING,
+        Extension.account_id != who.account_id,
+        who.decided_here(Account.unit, Extension.sponsor_id),
+    ]
 
 
 def _line(extension: Extension, account: Account) -> dict[str, Any]:
@@ -68,15 +86,16 @@ def _line(extension: Extension, account: Account) -> dict[str, Any]:
 
 @pages.get("/<number>")
 def look(number: str) -> ResponseReturnValue:
-    who = member()
+    who = agent_or_sponsor()
     with runtime().database.read() as session:
         return _show(session, _visible(session, number, who))
 
 
 @pages.post("/<number>")
+@proved_first(pages, N_("Decide on a request for more time"), within=FRESH_AT_THE_DESK)
 def decide(number: str) -> ResponseReturnValue:
     """Grant or refuse. Of two people at once one decides, and the other reads what was decided."""
-    who = member()
+    who = agent_or_sponsor()
     bridge = runtime()
     with bridge.database.read() as session:
         extension_id = _visible(session, number, who).id
@@ -113,7 +132,8 @@ def _visible(session: Session, number: str, who: Member) -> Extension:
     extension = session.get(Extension, found) if found is not None else None
     if extension is None or extension.account_id == who.account_id:
         abort(404)
-    if who.only_sponsor_id is not None and extension.sponsor_id != who.only_sponsor_id:
+    unit = session.get_one(Account, extension.account_id).unit
+    if not who.decides(unit=unit, sponsor_id=extension.sponsor_id):
         abort(404)
     return extension
 
@@ -122,3 +142,11 @@ def _show(session: Session, extension: Extension, *, error: str | None = None, n
     return extension_page.show(
         session, extension, action=f"{PATH}/{extension.id}", back_url=PATH, error=error, notice=notice
     )
+
+
+def _count(session: Session, who: Member) -> int:
+    joined = select(func.count()).select_from(Extension).join(Account, Account.id == Extension.account_id)
+    return session.scalar(joined.where(*_theirs(who))) or 0
+
+
+QUEUES.append(Queue(N_("Requests for extensions"), PATH, _count, Role.AGENT, sponsors=True, place=20))

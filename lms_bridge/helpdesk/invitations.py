@@ -25,11 +25,15 @@ from external_accounts.schema import Registration
 from external_accounts.spreadsheets import read_date
 from lms_bridge.helpdesk import inviting
 from lms_bridge.helpdesk.inviting import VERDICTS, Guest, Judged, NoSuchSponsor
-from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, agent, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, Role, agent, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.start import QUEUES, Queue
+from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.registration_terms import terms
+from lms_bridge.selfservice.account.identity import proved_first
 from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.selfservice.register_form import name_errors, read_name
+from lms_bridge.signin.again import FRESH_AT_THE_DESK
 from lms_bridge.web.request import parameter, runtime
 
 pages = Blueprint("invitations", __name__, url_prefix="/helpdesk/invitations")
@@ -56,7 +60,7 @@ class Fields:
 
 @pages.get("")
 def show() -> ResponseReturnValue:
-    agent()
+    agent(everywhere=True)
     with runtime().database.read() as session:
         return _page(session, Fields(until=_usual_day()), notice=_notices().get(parameter("done") or ""))
 
@@ -71,8 +75,9 @@ def _notices() -> dict[str, str]:
 
 
 @pages.post("")
+@proved_first(pages, N_("Send an invitation"), within=FRESH_AT_THE_DESK)
 def invite() -> ResponseReturnValue:
-    who = agent()
+    who = agent(everywhere=True)
     bridge = runtime()
     guest, fields = _read_fields()
     if guest is not None:
@@ -156,6 +161,7 @@ def _line(row: Registration, *, over: bool) -> dict[str, Any]:
 
 
 @pages.post("/<number>/resend")
+@proved_first(pages, N_("Send an invitation again"), within=FRESH_AT_THE_DESK)
 def send_again(number: str) -> ResponseReturnValue:
     def send(session: Session, row: Registration, origin: Origin) -> None:
         bridge = runtime()
@@ -166,6 +172,7 @@ def send_again(number: str) -> ResponseReturnValue:
 
 
 @pages.post("/<number>/withdraw")
+@proved_first(pages, N_("Withdraw an invitation"), within=FRESH_AT_THE_DESK)
 def withdraw(number: str) -> ResponseReturnValue:
     def take_back(session: Session, row: Registration, origin: Origin) -> None:
         invitations.take_back(session, row, now=runtime().clock(), origin=origin)
@@ -175,7 +182,7 @@ def withdraw(number: str) -> ResponseReturnValue:
 
 def _on_open(number: str, act: Callable[[Session, Registration, Origin], None], done: str) -> ResponseReturnValue:
     """Do something with an invitation that is still open, and say what came of it."""
-    who = agent()
+    who = agent(everywhere=True)
     with runtime().database.begin() as session:
         row = invitations.open_invitation(session, row_number(number) or 0)
         if row is None:
@@ -190,7 +197,7 @@ def _on_open(number: str, act: Callable[[Session, Registration, Origin], None], 
 @pages.post("/import")
 def preview() -> ResponseReturnValue:
     """What the file would do. Nothing is kept of it here: the page carries it on to the confirmation."""
-    agent()
+    agent(everywhere=True)
     bridge = runtime()
     upload = request.files.get("file")
     content = upload.read(LARGEST_FILE + 1) if upload else b""
@@ -203,8 +210,9 @@ def preview() -> ResponseReturnValue:
 
 
 @pages.post("/import/send")
+@proved_first(pages, N_("Send invitations"), within=FRESH_AT_THE_DESK)
 def send_all() -> ResponseReturnValue:
-    who = agent()
+    who = agent(everywhere=True)
     content = _carried()
     sheet, _problem = _read(content)
     if sheet is None:
@@ -216,7 +224,7 @@ def send_all() -> ResponseReturnValue:
 @pages.post("/import/rejected")
 def download_rejected() -> ResponseReturnValue:
     """The lines to correct, as a file that can be brought back."""
-    agent()
+    agent(everywhere=True)
     bridge = runtime()
     sheet, _problem = _read(_carried())
     if sheet is None:
@@ -264,3 +272,6 @@ def _preview(sheet: Sheet, judged: Sequence[Judged], content: bytes, *, sent: bo
         rejected_action=f"{PATH}/import/rejected",
         back_url=PATH,
     )
+
+
+QUEUES.append(Queue(N_("Invitations"), PATH, None, Role.AGENT, everywhere=True, place=80))

@@ -5,12 +5,15 @@ from __future__ import annotations
 from flask import Blueprint, Response, render_template, request
 from flask.typing import ResponseReturnValue
 
-from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, agent, not_for_you, to_sign_in
+from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, Role, agent, not_for_you, to_sign_in
+from lms_bridge.helpdesk.start import QUEUES, Queue
+from lms_bridge.i18n import N_, ngettext
 from lms_bridge.i18n import gettext as _
-from lms_bridge.i18n import ngettext
 from lms_bridge.letters import pdf
 from lms_bridge.letters.printing import Candidate, last_moment, look_at, print_letters, read_list, refusals
+from lms_bridge.selfservice.account.identity import proved_first
 from lms_bridge.selfservice.proof_pages import deadline
+from lms_bridge.signin.again import FRESH_AT_THE_DESK
 from lms_bridge.web.request import runtime
 
 pages = Blueprint("letters", __name__, url_prefix="/helpdesk/letters")
@@ -32,7 +35,7 @@ def form() -> ResponseReturnValue:
 @pages.post("")
 def check() -> ResponseReturnValue:
     """Who is meant, and who gets no letter and why. Nothing is printed yet."""
-    agent()
+    who = agent()
     typed = request.form.get("identifiers", "")
     file = request.files.get("file")
     if file is not None and file.filename:
@@ -43,7 +46,7 @@ def check() -> ResponseReturnValue:
             typed = content.decode("cp1252", "replace")
         if len(content) > LARGEST_FILE:
             return _form(error=_("This file is too long.")), 422
-    found = _candidates(typed)
+    found = _candidates(typed, who)
     if not found:
         return _form(typed=typed, error=_("Enter at least one identifier.")), 422
     if len(found) > MOST:
@@ -57,10 +60,11 @@ def check() -> ResponseReturnValue:
 
 
 @pages.post("/print")
+@proved_first(pages, N_("Print account letters"), within=FRESH_AT_THE_DESK)
 def print_them() -> ResponseReturnValue:
     who = agent()
     bridge = runtime()
-    wanted = [one.identifier for one in _candidates(request.form.get("identifiers", "")) if not one.refusal][:MOST]
+    wanted = [one.identifier for one in _candidates(request.form.get("identifiers", ""), who) if not one.refusal][:MOST]
     try:
         content, count = print_letters(bridge, wanted, by=who.username, origin=who.origin)
     except pdf.NoPdf as reason:
@@ -73,11 +77,11 @@ def print_them() -> ResponseReturnValue:
     )
 
 
-def _candidates(text: str) -> list[Candidate]:
+def _candidates(text: str, who: Member) -> list[Candidate]:
     bridge = runtime()
     identifiers = read_list(text)[: MOST + 1]
     with bridge.database.read() as session:
-        return look_at(session, identifiers, bridge.clock())
+        return look_at(session, identifiers, bridge.clock(), who.may_see)
 
 
 def _form(*, typed: str = "", error: str = "") -> str:
@@ -108,3 +112,6 @@ def _preview(found: list[Candidate]) -> str:
         identifiers="\n".join(one.identifier for one in good),
         until=deadline(last_moment(bridge.settings, bridge.clock())),
     )
+
+
+QUEUES.append(Queue(N_("Account letters"), PATH, None, Role.AGENT, place=90))

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from external_accounts.accounts import Person
@@ -18,11 +18,24 @@ from external_accounts.schema import Account, Proof, Registration
 from external_accounts.spreadsheets import read_date
 from lms_bridge.helpdesk import queues
 from lms_bridge.helpdesk.inviting import usual_end
-from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, member, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.members import (
+    Member,
+    NotAMember,
+    NotSignedIn,
+    Role,
+    agent_or_sponsor,
+    not_for_you,
+    row_number,
+    to_sign_in,
+)
 from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
+from lms_bridge.helpdesk.start import QUEUES, Queue
+from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.registration_terms import terms
+from lms_bridge.selfservice.account.identity import proved_first
 from lms_bridge.selfservice.proof_pages import deadline
+from lms_bridge.signin.again import FRESH_AT_THE_DESK
 from lms_bridge.web.request import runtime
 
 pages = Blueprint("registrations", __name__, url_prefix="/helpdesk")
@@ -34,23 +47,14 @@ PATH = "/helpdesk/registrations"
 REASON_LENGTH = 500
 
 
-@pages.get("")
-def home() -> ResponseReturnValue:
-    member()
-    return redirect(PATH, 303)
-
-
 @pages.get("/registrations")
 def waiting() -> ResponseReturnValue:
-    who = member()
+    who = agent_or_sponsor()
     with runtime().database.read() as session:
-        theirs = [Registration.state == WAITING, Registration.mode == ASKED]
-        if who.only_sponsor_id is not None:
-            theirs.append(Registration.sponsor_id == who.only_sponsor_id)
-        count = session.scalar(select(func.count()).where(*theirs))
+        count = _count(session, who)
         rows = session.scalars(
             select(Registration)
-            .where(*theirs, Registration.id > (queues.beyond() or 0))
+            .where(*_theirs(who), Registration.id > (queues.beyond() or 0))
             .order_by(Registration.id)
             .limit(queues.PAGE + 1)
         ).all()
@@ -60,8 +64,16 @@ def waiting() -> ResponseReturnValue:
             count=count,
             rows=[_line(row) for row in shown],
             next_url=next_url,
-            invitations_url="/helpdesk/invitations" if who.is_help_desk else None,
         )
+
+
+def _theirs(who: Member) -> list[ColumnElement[bool]]:
+    unit = select(Account.unit).where(Account.id == Registration.sponsor_id).scalar_subquery()
+    return [
+        Registration.state == WAITING,
+        Registration.mode == ASKED,
+        who.decided_here(unit, Registration.sponsor_id),
+    ]
 
 
 def _line(row: Registration) -> dict[str, Any]:
@@ -75,15 +87,16 @@ def _line(row: Registration) -> dict[str, Any]:
 
 @pages.get("/registrations/<number>")
 def look(number: str) -> ResponseReturnValue:
-    who = member()
+    who = agent_or_sponsor()
     with runtime().database.read() as session:
         return _show(session, _visible(session, number, who))
 
 
 @pages.post("/registrations/<number>")
+@proved_first(pages, N_("Decide on a request for an account"), within=FRESH_AT_THE_DESK)
 def judge(number: str) -> ResponseReturnValue:
     """Accept or refuse. Of two people at once one decides, and the other reads what was decided."""
-    who = member()
+    who = agent_or_sponsor()
     bridge = runtime()
     now = bridge.clock()
     accept = request.form.get("decision") == "accept"
@@ -132,7 +145,9 @@ def _visible(session: Session, number: str, who: Member) -> Registration:
     row = session.get(Registration, found) if found is not None else None
     if row is None or row.mode != ASKED or row.proved_at is None:
         abort(404)
-    if who.only_sponsor_id is not None and row.sponsor_id != who.only_sponsor_id:
+    # A request is of no unit: that of whoever is to answer for the person stands for it.
+    sponsor = session.get(Account, row.sponsor_id) if row.sponsor_id else None
+    if not who.decides(unit=sponsor.unit if sponsor else "", sponsor_id=row.sponsor_id):
         abort(404)
     return row
 
@@ -166,3 +181,10 @@ def _show(session: Session, row: Registration, *, error: str | None = None, noti
 
 def _person(account: Account) -> str:
     return Person(account.given_name, account.family_name).display_name or account.username
+
+
+def _count(session: Session, who: Member) -> int:
+    return session.scalar(select(func.count()).where(*_theirs(who))) or 0
+
+
+QUEUES.append(Queue(N_("Requests for accounts"), PATH, _count, Role.AGENT, sponsors=True, place=10))

@@ -57,12 +57,14 @@ def read_list(text: str) -> list[str]:
     return list(dict.fromkeys(row[column].lower() for row in rows if len(row) > column and row[column]))
 
 
-def look_at(session: Session, identifiers: Sequence[str], now: datetime) -> list[Candidate]:
-    """Whom letters can be printed for, in the order of the list."""
+def look_at(
+    session: Session, identifiers: Sequence[str], now: datetime, may_see: Callable[[str], bool] = lambda _unit: True
+) -> list[Candidate]:
+    """Whom letters can be printed for, in the order of the list. Accounts of units not to be seen are unknown."""
     accounts = {
         account.username: account
         for account in session.scalars(select(Account).where(Account.username.in_(identifiers)))
-        if account.erased_at is None
+        if account.erased_at is None and may_see(account.unit)
     }
     return [_candidate(session, identifier, accounts.get(identifier), now) for identifier in identifiers]
 

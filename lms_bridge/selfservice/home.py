@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from external_accounts import audit, reminders
+from external_accounts.accounts import AccountFacts
 from external_accounts.addresses import mask_address
 from external_accounts.schema import Account
 from lms_bridge.cas.admission import decide
@@ -20,7 +21,6 @@ from lms_bridge.schema import SsoSession, Ticket
 from lms_bridge.settings.sections import Service, text_in
 from lms_bridge.signin import sessions
 from lms_bridge.signin.passage import Destination
-from lms_bridge.signin.sessions import CurrentSession
 from lms_bridge.signin.upstream import logout_url
 from lms_bridge.sync.mirrors import ask_for_sign_out
 from lms_bridge.web import cookies, headers, wanted
@@ -57,7 +57,7 @@ def home() -> ResponseReturnValue:
             "email_masked": mask_address(facts.email) if facts.email else None,
             "email_confirmed": facts.email_confirmed_at is not None,
         },
-        entries=[service_entry(bridge, person, service, locale) for service in bridge.registry],
+        entries=[service_entry(bridge, facts, service, locale) for service in bridge.registry],
         logout_url="/cas/logout",
         everywhere_url="/account/sign-out",
         desk_url=members.DESK if desk else None,
@@ -69,16 +69,14 @@ def profile_label(bridge: Runtime, profile: str, locale: str) -> str | None:
     return text_in(found.label, locale) if found else None
 
 
-def service_entry(bridge: Runtime, person: CurrentSession, service: Service, locale: str) -> dict[str, Any]:
+def service_entry(bridge: Runtime, facts: AccountFacts, service: Service, locale: str) -> dict[str, Any]:
     """One application as the pages show it: the gate's verdict and the next step."""
-    decision = decide(bridge, person.facts, service, prepare=False)
+    decision = decide(bridge, facts, service, prepare=False)
     label = text_in(service.label, locale)
     url = service.home_url or service.url
     if decision.admitted:
         return {"label": label, "state": "open", "sentence": None, "action": None, "enter_url": url}
-    explanation = explain(
-        decision.first, person.facts, bridge.settings, service_url=None, now=bridge.clock(), locale=locale
-    )
+    explanation = explain(decision.first, facts, bridge.settings, service_url=None, now=bridge.clock(), locale=locale)
     return {
         "label": label,
         "state": "preparing" if explanation.refresh_seconds else "closed",

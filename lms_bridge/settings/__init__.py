@@ -25,12 +25,13 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from lms_bridge.settings.directories import Directory
+from lms_bridge.settings.help_desk import HelpDesk
 from lms_bridge.settings.hooks import Hook
 from lms_bridge.settings.lifecycle import Lifecycle
 from lms_bridge.settings.mailbox import Mailbox, SecondFactor
 from lms_bridge.settings.moodle_sites import RegistrationMode, Site
 from lms_bridge.settings.people import LOST_IDENTIFIERS, Imports, Letters, LostIdentifier, Profile
-from lms_bridge.settings.registration import HelpDesk, Registration
+from lms_bridge.settings.registration import Registration
 from lms_bridge.settings.sections import (
     Audit,
     Charter,
@@ -202,11 +203,11 @@ class Settings(BaseSettings):
         return self
 
     def _consistent_registration(self) -> None:
-        for rule in self.help_desk.rules:
-            upstream = self.upstream(rule.issuer)
-            if upstream is None or rule.attribute not in upstream.keep:
-                place = f"`keep` of an [[upstreams]] entry `{rule.issuer}`"
-                raise ValueError(f"help_desk.rules: `{rule.attribute}` must be among {place}")
+        for issuer, attribute, _value in (entry.rule for entry in self.help_desk.members if entry.rule):
+            upstream = self.upstream(issuer)
+            if upstream is None or attribute not in upstream.keep:
+                place = f"`keep` of an [[upstreams]] entry `{issuer}`"
+                raise ValueError(f"help_desk.members: `{attribute}` must be among {place}")
         if self.registration_mode(None) == "closed":
             return
         if not self.local.enabled:

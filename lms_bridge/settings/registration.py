@@ -1,4 +1,4 @@
-"""The settings of registration and of the help desk. Field descriptions are the reference page's text."""
+"""The settings of registration. Field descriptions are the reference page's text."""
 
 from __future__ import annotations
 
@@ -65,18 +65,3 @@ class Registration(Section):
         shipped = disposable_domains() if self.disposable_domains else frozenset[str]()
         own = read_domains(self.refused_domains_file) if self.refused_domains_file else frozenset[str]()
         return shipped | own | frozenset(self.refused_domains)
-
-
-class HelpDeskRule(Section):
-    """Whoever an issuer says `attribute = value` of belongs to the help desk."""
-
-    issuer: Name = Field(description="The `[[upstreams]]` entry whose word counts.")
-    attribute: str = Field(description="CAS attribute; it must be among that entry's `keep`.")
-    value: str = Field(description="Its value (any of them, when it has several).")
-
-
-class HelpDesk(Section):
-    """Who works at the help desk: sees the requests and invitations, and decides."""
-
-    usernames: tuple[str, ...] = Field((), description="User names of its people.")
-    rules: tuple[HelpDeskRule, ...] = Field((), description="See `[[help_desk.rules]]`.")

@@ -6,7 +6,7 @@ What was typed on our page waits in this browser meanwhile, in a signed cookie: 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,6 +26,8 @@ from lms_bridge.web import cookies
 from lms_bridge.web.request import current, origin, runtime
 
 FRESH = timedelta(minutes=5)
+FRESH_AT_THE_DESK = timedelta(minutes=30)
+"""Who works on one request after the other is not asked before each."""
 HELD_FOR = timedelta(minutes=30)
 LONGEST = 3500
 """Browsers keep about 4,000 bytes of a cookie."""
@@ -34,9 +36,9 @@ PAGE = "/account/identity"
 """Where the browser goes on to."""
 
 
-def is_fresh(proved_at: datetime | None, now: datetime) -> bool:
+def is_fresh(proved_at: datetime | None, now: datetime, within: timedelta = FRESH) -> bool:
     """Whether the last proof of identity still stands for a sensitive change."""
-    return proved_at is not None and now - proved_at < FRESH
+    return proved_at is not None and now - proved_at < within
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Held:
 
     to: str
     """The path it is sent to."""
-    fields: dict[str, str] = field(default_factory=dict)
+    fields: tuple[tuple[str, str], ...] = ()
+    """In the order of the form; a name may stand there several times."""
 
 
 class TooMuchTyped(ValueError):
@@ -118,7 +121,7 @@ def held_form(person: CurrentSession, now: datetime) -> Held | None:
     account_id, moment, to, fields = json.loads(bytes.fromhex(text))
     if account_id != person.facts.account_id or now.timestamp() - moment > HELD_FOR.total_seconds():
         return None
-    return Held(to, fields)
+    return Held(to, tuple((name, text) for name, text in fields))
 
 
 def _pack(bridge: Runtime, held: Held, person: CurrentSession, now: datetime) -> str:

@@ -49,15 +49,20 @@ def _form_again_url() -> str:
 
     A service that travelled in the form goes along, so that the way to it is not lost.
     """
-    routes = current_app.create_url_adapter(request)
-    path = request.path
-    while routes is not None and path != "/" and not routes.test(path, "GET"):
-        path = path.rpartition("/")[0] or "/"
+    path = page_above(request.path)
     query = request.query_string.decode("ascii", "replace") if path == request.path else ""
     service = request.form.get("service")
     if service and "service" not in request.args:
         query = urlencode({"service": service}) + (f"&{query}" if query else "")
     return f"{path}?{query}" if query else path
+
+
+def page_above(path: str) -> str:
+    """This path where it is a page to open, else the nearest one above it."""
+    routes = current_app.create_url_adapter(request)
+    while routes is not None and path != "/" and not routes.test(path, "GET"):
+        path = path.rpartition("/")[0] or "/"
+    return path
 
 
 def _throttled(error: Throttled) -> ResponseReturnValue:

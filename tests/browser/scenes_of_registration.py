@@ -65,7 +65,7 @@ def open_request(stage: Stage, page: Page) -> str:
     """The help desk looks at the request of somebody who proved their address."""
     guest = prove(stage, page)
     as_desk(stage, page)
-    page.goto(stage.at("/helpdesk"))
+    page.goto(stage.at("/helpdesk/registrations"))
     while page.get_by_role("link", name=f"{guest}@").count() == 0:
         press(page.locator("main .more a").last)
     press(page.get_by_role("link", name=f"{guest}@"))
@@ -121,7 +121,7 @@ def register_accepted(stage: Stage, page: Page) -> None:
     page.goto(link)
     send(page)
     as_desk(stage, page)
-    page.goto(stage.at("/helpdesk"))
+    page.goto(stage.at("/helpdesk/registrations"))
     press(page.get_by_role("link", name=f"{guest}@"))
     send(page)
     page.context.clear_cookies()
@@ -135,7 +135,7 @@ def register_refused(stage: Stage, page: Page) -> None:
     page.goto(link)
     send(page)
     as_desk(stage, page)
-    page.goto(stage.at("/helpdesk"))
+    page.goto(stage.at("/helpdesk/registrations"))
     press(page.get_by_role("link", name=f"{guest}@"))
     press(page.locator("main .btn-outline"))
     page.context.clear_cookies()
@@ -196,7 +196,7 @@ def register_closed(stage: Stage, page: Page) -> None:
 def desk_requests(stage: Stage, page: Page) -> None:
     prove(stage, page)
     as_desk(stage, page)
-    page.goto(stage.at("/helpdesk"))
+    page.goto(stage.at("/helpdesk/registrations"))
 
 
 @scene("Demandes de compte", "Requests for accounts")

@@ -212,7 +212,12 @@ def _settings(sel: str, moodle: str, apps: str, smtp_port: int) -> dict[str, Any
             {"name": "closed", "url": f"{moodle}/closed", "token": "nobody", "nightly": ""},
         ],
         "registration": {"sponsors": ["staff"], "rights_months": 12},
-        "help_desk": {"usernames": ["ext.desk"]},
+        "help_desk": {
+            "members": [
+                {"role": "administrator", "usernames": ["ext.desk"]},
+                {"role": "viewer", "usernames": ["ext.viewer"], "units": ["Lettres", "Droit"]},
+            ]
+        },
         "services": [
             {
                 "name": "updago",

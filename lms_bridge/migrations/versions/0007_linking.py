@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import sqlalchemy as sa
 from alembic import op
 
+from external_accounts import search_index
 from lms_bridge.migrations import triggers
 
 revision = "0007"
@@ -22,12 +25,9 @@ def upgrade() -> None:
     _links()
     _pairs()
     _corrections()
-    op.create_table(
-        "search_words",
-        sa.Column("word", sa.String(64), primary_key=True),
-        sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
-    )
-    op.create_index("ix_search_words_account_id", "search_words", ["account_id"])
+    _search_words()
+    # One account's page shows its last mails.
+    op.create_index("ix_outbox_mails_account_id", "outbox_mails", ["account_id"])
 
 
 def _id() -> sa.Column[int]:
@@ -156,3 +156,41 @@ def _corrections() -> None:
         sqlite_where=waiting,
         postgresql_where=waiting,
     )
+
+
+def _search_words() -> None:
+    """The words that the help desk searches, for the accounts there are (how long: `docs/explanation/search.md`)."""
+    word = sa.String(64).with_variant(sa.String(64, collation="C"), "postgresql")
+    table = op.create_table(
+        "search_words",
+        sa.Column("word", word, primary_key=True),
+        sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_search_words_account_id", "search_words", ["account_id", "word"])
+    connection, last = op.get_bind(), 0
+    page = sa.text(
+        "SELECT id, username, given_name, family_name, birth_name, unit FROM accounts "
+        "WHERE id > :last AND erased_at IS NULL ORDER BY id LIMIT 1000"
+    )
+    while found := connection.execute(page, {"last": last}).all():
+        between = {"first": last, "last": found[-1].id}
+        emails, subjects = (
+            _of(connection, "addresses", "email_key", between),
+            _of(connection, "identities", "subject", between),
+        )
+        last = found[-1].id
+        rows = []
+        for number, *said in found:
+            names = dict(zip(("username", "given_name", "family_name", "birth_name", "unit"), said, strict=True))
+            rows += search_index.rows(number, **names, emails=emails[number], subjects=subjects[number])
+        connection.execute(sa.insert(table), rows)
+
+
+def _of(connection: sa.Connection, table: str, column: str, between: dict[str, int]) -> dict[int, list[str]]:
+    """The column's values by account, of the accounts behind `first` up to `last`."""
+    query = f"SELECT account_id, {column} FROM {table} WHERE account_id > :first AND account_id <= :last"  # noqa: S608
+    found: dict[int, list[str]] = defaultdict(list)
+    for number, value in connection.execute(sa.text(query), between):
+        found[number].append(value)
+    return found

@@ -45,6 +45,7 @@ SENTENCES: Mapping[str, str] = {
     "engagement.withdrawn": N_("A consent was withdrawn."),
     "erasure.asked": N_("The deletion of the account was asked for."),
     "erasure.taken_back": N_("The account is kept after all."),
+    "helpdesk.viewed": N_("The help desk looked at your account."),
     "mail.bounced": N_("One of our messages came back."),
     "password.changed": N_("The password was changed."),
     "password.reset": N_("A new password was chosen by a link we mailed."),

@@ -6,7 +6,10 @@ the person has shown who they are, it goes on to where it was sent.
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
+from datetime import timedelta
+from functools import wraps
+from typing import ParamSpec, cast
 
 from flask import Blueprint, Response, abort, current_app, redirect, render_template, request
 from flask.typing import ResponseReturnValue
@@ -22,10 +25,12 @@ from lms_bridge.signin import again, local, sessions
 from lms_bridge.signin.again import Held, TooMuchTyped
 from lms_bridge.signin.sessions import CurrentSession
 from lms_bridge.web import cookies, headers, wanted
-from lms_bridge.web.errors import error_page
+from lms_bridge.web.errors import error_page, page_above
 from lms_bridge.web.request import current, origin, runtime
 
 pages = Blueprint("identity", __name__, url_prefix=again.PAGE)
+
+P = ParamSpec("P")
 
 SENSITIVE = {
     "addresses.add": N_("Add an address"),
@@ -36,7 +41,8 @@ SENSITIVE = {
     "data.download": N_("Download my data"),
     "deletion.ask": N_("Ask for the deletion of my account"),
 }
-"""What the question stands before, and what it is called there. Nothing else is gone on to."""
+"""What the question stands before, and what it is called there, with what `proved_first` adds. Nothing else is gone on
+to."""
 
 OURS = frozenset({"csrf_token", "to", "username", "password"})
 """Fields of the question itself, the name being there for password managers. No form it stands before has these."""
@@ -50,11 +56,33 @@ def signed_in() -> CurrentSession:
     return person
 
 
-def ask_first(person: CurrentSession) -> ResponseReturnValue | None:
+def ask_first(person: CurrentSession, within: timedelta = again.FRESH) -> ResponseReturnValue | None:
     """The question, with the form of this request kept; None when the person has shown a moment ago who they are."""
-    if again.is_fresh(person.proved_at, runtime().clock()):
+    if again.is_fresh(person.proved_at, runtime().clock(), within):
         return None
     return _question(person, Held(request.path, _typed(frozenset({"csrf_token"}))))
+
+
+def proved_first(
+    pages: Blueprint, doing: str, *, within: timedelta = again.FRESH
+) -> Callable[[Callable[P, ResponseReturnValue]], Callable[P, ResponseReturnValue]]:
+    """For a view that takes a form by POST: it runs once the person has shown within that time who they are.
+
+    `doing` says in words (marked for translation) what sending the form does. The form may be sent on by a page of
+    ours: it has no field of `OURS`, and what it does must not depend on a file.
+    """
+
+    def decorate(view: Callable[P, ResponseReturnValue]) -> Callable[P, ResponseReturnValue]:
+        SENSITIVE[f"{pages.name}.{view.__name__}"] = doing
+
+        @wraps(view)
+        def asked(*arguments: P.args, **named: P.kwargs) -> ResponseReturnValue:
+            question = ask_first(signed_in(), within)
+            return view(*arguments, **named) if question is None else question
+
+        return asked
+
+    return decorate
 
 
 @pages.post("")
@@ -64,6 +92,8 @@ def answer() -> ResponseReturnValue:
     bridge = runtime()
     now = bridge.clock()
     held = _held_in_the_form()
+    if again.is_fresh(person.proved_at, now):  # shown meanwhile, in another window
+        return redirect(held.to, 307)
     door = bridge.settings.upstream(person.issuer)
     if door is not None:
         if not upstream_answers(door.issuer):
@@ -71,7 +101,7 @@ def answer() -> ResponseReturnValue:
         try:
             return again.leave(door, held, person, now)
         except TooMuchTyped:
-            return error_page(413)
+            return _question(person, held, too_long=True)
     try:
         local.check_password(
             bridge, person.facts.account_id, request.form.get("password", ""), origin=origin(), now=now
@@ -91,6 +121,18 @@ def answer() -> ResponseReturnValue:
     return response
 
 
+@pages.post("/window")
+def in_another_window() -> ResponseReturnValue:
+    """The way to the CAS for a form that is too long to wait in a cookie: it stays on its page, in the other window."""
+    person = signed_in()
+    door = runtime().settings.upstream(person.issuer)
+    if door is None:
+        abort(400)
+    if not upstream_answers(door.issuer):
+        return _unreachable()
+    return again.leave(door, Held(again.PAGE), person, runtime().clock())
+
+
 @pages.get("")
 def go_on() -> ResponseReturnValue:
     """Back from the CAS: what was wanted, and the button that does it."""
@@ -98,10 +140,21 @@ def go_on() -> ResponseReturnValue:
     held = again.held_form(person, runtime().clock())
     if held is None or not again.is_fresh(person.proved_at, runtime().clock()):
         return redirect("/account", 303)
-    return render_template("account/identity_shown.html", doing=_name_of(held.to), held=held)
+    if held.to == again.PAGE:
+        return render_template("account/identity_shown_here.html")
+    return render_template(
+        "account/identity_shown.html", doing=_name_of(held.to), held=held, back_url=_page_of(held.to)
+    )
 
 
-def _question(person: CurrentSession, held: Held, *, error: str | None = None, throttled: int | None = None) -> str:
+def _question(
+    person: CurrentSession,
+    held: Held,
+    *,
+    error: str | None = None,
+    throttled: int | None = None,
+    too_long: bool = False,
+) -> str:
     door = runtime().settings.upstream(person.issuer)
     if door is not None:
         headers.form_leads_on()  # to the university's CAS
@@ -109,11 +162,13 @@ def _question(person: CurrentSession, held: Held, *, error: str | None = None, t
         "account/identity.html",
         doing=_name_of(held.to),
         held=held,
+        back_url=_page_of(held.to),
         local=person.issuer == LOCAL,
         door_label=text_in(door.title, current_locale()) if door is not None else None,
         username=person.facts.username,
         error=error,
         throttled=throttled,
+        too_long=too_long,
     )
 
 
@@ -123,8 +178,13 @@ def _held_in_the_form() -> Held:
     return Held(to, _typed(OURS))
 
 
-def _typed(without: frozenset[str]) -> dict[str, str]:
-    return {name: text for name, text in request.form.items() if name not in without}
+def _typed(without: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, text) for name, text in request.form.items(multi=True) if name not in without)
+
+
+def _page_of(to: str) -> str:
+    """Where somebody goes who thinks better of it: the page of the form, at the help desk, or their own account."""
+    return page_above(to) if to.startswith("/helpdesk/") else "/account"
 
 
 def _name_of(to: str) -> str:

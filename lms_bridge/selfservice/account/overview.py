@@ -50,7 +50,7 @@ def overview() -> ResponseReturnValue:
             "profile_label": profile_label(bridge, facts.profile, locale),
         },
         rights_end=_rights_end(account, bridge.clock()),
-        entries=[service_entry(bridge, person, service, locale) for service in bridge.registry],
+        entries=[service_entry(bridge, facts, service, locale) for service in bridge.registry],
         cards=cards,
         reminder=reminder,
         erasure_deadline=deadline(account.erasure_due_at) if account.erasure_due_at else None,

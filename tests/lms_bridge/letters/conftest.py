@@ -16,6 +16,7 @@ from tests.bridge_under_test import Browser
 from tests.lms_bridge.mailing import mailing_bridge
 from tests.lms_bridge.selfservice.activation.town import SETTINGS, Town
 
+AGENT = {"members": [{"role": "agent", "usernames": ["ext.desk"]}]}
 CODE = re.compile(r"\b([A-Z0-9]{4}-[A-Z0-9]{4}-[A-Z0-9]{4})\b")
 
 
@@ -58,6 +59,6 @@ def sheets(answer: requests.Response) -> list[str]:
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     pytest.importorskip("weasyprint")
-    with mailing_bridge(tmp_path, **SETTINGS, help_desk={"usernames": ["ext.desk"]}) as (bridge, mailbox):
+    with mailing_bridge(tmp_path, **SETTINGS, help_desk=AGENT) as (bridge, mailbox):
         bridge.add_account("ext.desk")
         yield Desk(bridge, mailbox)

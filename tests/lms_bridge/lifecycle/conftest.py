@@ -91,7 +91,7 @@ class Town:
 def town_with(folder: Path, **changes: Any) -> Iterator[Town]:
     settings: dict[str, Any] = {
         "profiles": PROFILES,
-        "help_desk": {"usernames": ["ext.desk"]},
+        "help_desk": {"members": [{"role": "administrator", "usernames": ["ext.desk"]}]},
         "registration": {"sponsors": ["staff"]},
     }
     with mailing_bridge(folder, **(settings | changes)) as (bridge, mailbox):

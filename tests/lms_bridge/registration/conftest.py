@@ -126,7 +126,7 @@ def proposed(page: requests.Response) -> dict[str, str]:
 def office(folder: Path, *, clock: Clock | None = None, **changes: Any) -> Iterator[Office]:
     settings: dict[str, Any] = {
         "sites": [SITE],
-        "help_desk": {"usernames": ["ext.desk"]},
+        "help_desk": {"members": [{"role": "administrator", "usernames": ["ext.desk"]}]},
         "registration": {"sponsors": ["teacher"]},
         "upstreams": [UPSTREAM],
     }

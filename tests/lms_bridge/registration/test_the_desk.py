@@ -135,7 +135,7 @@ def test_the_last_day_must_be_one_to_come(desk: Office, until: str, status: int)
 
 
 def test_members_by_what_their_cas_says(tmp_path: Path) -> None:
-    rules = {"rules": [{"issuer": "sel", "attribute": "isMemberOf", "value": "desk"}]}
+    rules = {"members": [{"role": "agent", "issuer": "sel", "attribute": "isMemberOf", "value": "desk"}]}
     upstream = {"issuer": "sel", "cas_url": "https://cas.univ.example/cas", "keep": ["isMemberOf"]}
     with office(tmp_path, help_desk=rules, upstreams=[upstream]) as ruled:
         browser = ruled.helper()
@@ -197,7 +197,7 @@ def test_pwd_04_the_last_step_says_what_is_wrong_and_the_link_stays_good(
 
 def test_nobody_takes_a_name_that_settings_give_rights_to(tmp_path: Path) -> None:
     """The help desk is named in the settings before its account is there."""
-    desk_names = {"usernames": ["ext.desk", "ext.grace.hopper", "ext.boss"]}
+    desk_names = {"members": [{"role": "agent", "usernames": ["ext.desk", "ext.grace.hopper", "ext.boss"]}]}
     with office(tmp_path, help_desk=desk_names) as wary:
         invite(wary)
         link = link_in(wary.newest_to(GRACE["email"]))

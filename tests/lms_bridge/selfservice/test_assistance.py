@@ -56,7 +56,7 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
     profiles = [{"name": "vacataire", "label": {"fr": "Vacataire"}}]
-    desk_people = {"usernames": ["ext.desk", "ext.other"]}
+    desk_people = {"members": [{"role": "agent", "usernames": ["ext.desk", "ext.other"]}]}
     with mailing_bridge(tmp_path, help_desk=desk_people, profiles=profiles) as (bridge, mailbox):
         for username in ("ext.desk", "ext.other", "ext.ada"):
             bridge.add_account(username)

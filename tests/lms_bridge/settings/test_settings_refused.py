@@ -33,6 +33,10 @@ def values(tmp_path: Path) -> dict[str, Any]:
     )
 
 
+def _member(**entry: object) -> Change:
+    return put("help_desk", {"members": [{"role": "agent"} | entry]})
+
+
 def put(path: str, value: object) -> Change:
     """Set the value at a dotted path; numbers are places in a list."""
     *way, last = path.split(".")
@@ -374,7 +378,11 @@ def test_imports_that_could_not_work_are_refused(values: dict[str, Any], change:
         (put("registration", {"sponsors": ["boss"]}), "no [[profiles]] entry called boss"),
         (put("registration", {"refused_domains_file": "/nowhere"}), "there is no file"),
         (put("local", {"enabled": False}), "set local.enabled = true"),
-        (put("help_desk", {"rules": [{"issuer": "sel", "attribute": "x", "value": "y"}]}), "must be among `keep`"),
+        (_member(issuer="sel", attribute="x", value="y"), "must be among `keep`"),
+        (_member(issuer="sel", attribute="x"), "belong together"),
+        (_member(), "name somebody"),
+        (_member(usernames=["ext.desk"], units=[""]), "a unit has no name"),
+        (put("help_desk", {"members": [{"role": "boss", "usernames": ["x"]}]}), "'viewer', 'agent' or 'administrator'"),
         (put("sites", [MOODLE | {"registration": "open"}]), "'closed', 'invitation' or 'moderated'"),
     ],
 )

@@ -118,3 +118,33 @@ def test_members_are_told_where_their_password_is_and_their_university_address_i
     addresses = jean.get("/account/addresses")
     assert in_french("The university gave you this address: it is changed there, not here.") in words(addresses)
     assert "/remove" not in addresses.text
+
+
+def test_a_form_too_long_for_a_cookie_waits_on_its_page(sel: Street, jean: Browser) -> None:
+    """What was typed is not lost, however long: the CAS asks in another window, and the form goes on from its own."""
+    jean.get("/account/addresses")
+    number = next(n for n, (action, _m, _f) in enumerate(forms(jean.page)) if action == "/account/addresses")
+    jean.submit(number, email=NEW, role="recovery", more="x" * 6000)
+    waiting = jean.submit()
+    assert waiting.status_code == 200
+    assert heading(waiting) == in_french("Is it really you?")
+    token = forms(waiting)[0][2]["csrf_token"]
+    answer = jean.session.post(
+        f"{sel.bridge.url}/account/identity/window", data={"csrf_token": token}, allow_redirects=False, timeout=20
+    )
+    asked = parse_qs(urlsplit(answer.headers["Location"]).query)
+    assert asked["renew"] == ["true"]
+    jean.get(f"{asked['service'][0]}&ticket=ST-again")
+    assert in_french("Close this window, and go on in the one where your form waits.") in words(jean.page)
+    jean.page = waiting
+    jean.submit()
+    assert emails(sel) == ["jean@univ.example", NEW]
+
+
+def test_without_having_shown_it_the_long_form_goes_nowhere(sel: Street, jean: Browser) -> None:
+    jean.get("/account/addresses")
+    number = next(n for n, (action, _m, _f) in enumerate(forms(jean.page)) if action == "/account/addresses")
+    jean.submit(number, email=NEW, role="recovery", more="x" * 6000)
+    assert heading(jean.submit()) == in_french("Is it really you?")
+    assert heading(jean.submit()) == in_french("Is it really you?")
+    assert emails(sel) == ["jean@univ.example"]
