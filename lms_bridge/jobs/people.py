@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, audit_sealing, directory_entries, erasure, reminders
+from external_accounts import audit, audit_sealing, directory_entries, erasure, parting, reminders
 from external_accounts.schema import Account, AccountId, OutboxMail
 from lms_bridge.jobs.audit import seal_events
 from lms_bridge.lifecycle import runs
@@ -43,6 +43,12 @@ def remind_people(runtime: Runtime) -> int:
             limit=REMINDED,
         )
     return 0
+
+
+def settle_links(runtime: Runtime) -> int:
+    """Forget what an undo of joined accounts, or of a removed way in, would have needed, once its time is over."""
+    with runtime.database.begin() as session:
+        return parting.settle_due(session, now=runtime.clock(), limit=BATCH)
 
 
 def write_directory_entries(runtime: Runtime) -> int:

@@ -116,6 +116,41 @@ def sign_in(
     return found.account_id, secret
 
 
+def recognise(
+    runtime: Runtime, identifier: str, password: str, *, device: str, origin: audit.Origin, now: datetime
+) -> LocalCredential:
+    """Check user name and password of an account that nobody is signed in to by it: the same budgets, the same work
+    and the same answers as `sign_in`.
+
+    Raises:
+        Throttled, BadCredentials, HashingBusy: as `sign_in`.
+    """
+    uses = _budgets(runtime, identifier, device, origin)
+    try:
+        with runtime.database.begin() as session:
+            throttle.reserve(session, uses, now)
+            found = find_local_credential(session, identifier)
+    except throttle.Throttled:
+        _note_throttled(runtime, origin, now)
+        raise
+    verdict = _verify(runtime, found.hash if found else None, password, uses)
+    with runtime.database.begin() as session:
+        right = found is not None and verdict.correct and _still_stands(session, found)
+        if right:
+            throttle.give_back(session, uses)
+        audit.record(
+            session,
+            "link.password",
+            outcome="ok" if right else "refused",
+            now=now,
+            origin=origin,
+            account_id=found.account_id if found else None,
+        )
+    if found is None or not right:
+        raise BadCredentials
+    return found
+
+
 def check_password(
     runtime: Runtime, account_id: AccountId, password: str, *, origin: audit.Origin, now: datetime
 ) -> str:
@@ -252,6 +287,7 @@ _STANDS = Prepared(
             LocalPassword.account_id == bindparam("account_id"),
             LocalPassword.hash == bindparam("hash"),
             Account.erased_at.is_(None),
+            Account.merged_into_id.is_(None),
         )
     )
 )
