@@ -226,7 +226,7 @@ def identity_values(identity: SignInIdentity) -> dict[str, Any]:
 
 def _belongings(session: Session, kept: Account, other: Account, before: Before, now: datetime) -> None:
     known = select(Engagement.document, Engagement.version).where(Engagement.account_id == kept.id)
-    there = set(session.execute(known).tuples())
+    there = {(document, version) for document, version in session.execute(known)}
     for engagement in session.scalars(select(Engagement).where(Engagement.account_id == other.id)):
         if (engagement.document, engagement.version) not in there:
             before.engagements.append(engagement.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from flask import Blueprint, redirect, render_template
@@ -81,15 +82,12 @@ def issuers(bridge: Runtime) -> frozenset[str]:
 def ways_in(session: Session, bridge: Runtime, account: Account) -> list[dict[str, Any]]:
     has_password = session.get(LocalPassword, account.id) is not None
     ways = unlinking.ways_of(account)
-    used = dict(
-        session.execute(
-            select(SsoSession.identity_id, func.max(SsoSession.created_at))
-            .where(SsoSession.account_id == account.id)
-            .group_by(SsoSession.identity_id)
-        )
-        .tuples()
-        .all()
+    sessions = (
+        select(SsoSession.identity_id, func.max(SsoSession.created_at))
+        .where(SsoSession.account_id == account.id)
+        .group_by(SsoSession.identity_id)
     )
+    used: dict[int, datetime] = dict(session.execute(sessions).all())
     works = {way.identity_id for way in unlinking.usable(ways, has_password=has_password, issuers=issuers(bridge))}
     return [
         {
