@@ -249,7 +249,9 @@ def find_local_credential(session: Session, identifier: str) -> LocalCredential 
     identifier = canonical_identifier(identifier)
     if not IDENTIFIER_PATTERN.fullmatch(identifier):
         return None  # nobody's: neither a user name nor the key of an address has other characters
-    rows: Sequence[Any] = _BY_USERNAME.within(session, {"username": identifier})
+    rows: Sequence[Any] = _BY_SUBJECT.within(session, {"username": identifier})
+    # What the account is called in applications, where that is another name: joined accounts have one from the CAS.
+    rows = rows or _BY_USERNAME.within(session, {"username": identifier})
     if not rows and "@" in identifier:
         # Who confirmed the address goes before who only wrote it down: that would be an easy way to shut them out.
         rows = _by_address(session, _CONFIRMED_HOLDERS, identifier) or _by_address(session, _HOLDERS, identifier)
@@ -276,7 +278,8 @@ def _by_address(session: Session, holders: Prepared, email_key: str) -> list[Any
     return found
 
 
-_BY_USERNAME = Prepared(lambda: _credentials().where(SignInIdentity.subject == bindparam("username")))
+_BY_SUBJECT = Prepared(lambda: _credentials().where(SignInIdentity.subject == bindparam("username")))
+_BY_USERNAME = Prepared(lambda: _credentials().where(Account.username == bindparam("username")))
 _BY_ACCOUNT = Prepared(lambda: _credentials().where(Account.id == bindparam("account_id")))
 _HOLDERS = Prepared(lambda: select(Address.account_id).where(Address.email_key == bindparam("email_key")))
 _CONFIRMED_HOLDERS = Prepared(

@@ -347,6 +347,29 @@ def settle_due(session: Session, *, now: datetime, limit: int) -> int:
     return len(links) + len(ids)
 
 
+def forget_all(session: Session, kept_id: AccountId, now: datetime) -> None:
+    """The kept account is erased: whatever an undo would have needed goes at once, and nothing is taken back."""
+    for link in session.scalars(select(AccountLink).where(AccountLink.kept_id == kept_id)):
+        if link.undone_at is None:
+            link.before, link.undo_until, link.settled_at = {}, min(link.undo_until, now), now
+            _forget_closed(session, link.other_id)
+    session.execute(
+        update(UnlinkedIdentity)
+        .where(UnlinkedIdentity.account_id == kept_id, UnlinkedIdentity.undone_at.is_(None))
+        .values(before={}, undo_until=now, settled_at=now)
+    )
+
+
+def closed_into(session: Session, kept_id: AccountId) -> list[AccountId]:
+    """The accounts that were joined to this one, and those that had been joined to them."""
+    found: list[AccountId] = []
+    newest = [kept_id]
+    while newest:
+        newest = list(session.scalars(select(Account.id).where(Account.merged_into_id.in_(newest))))
+        found += newest
+    return found
+
+
 def _forget_closed(session: Session, account_id: AccountId) -> None:
     account = lock_account(session, account_id)
     account.given_name = account.family_name = account.birth_name = account.unit = account.language = ""

@@ -132,8 +132,10 @@ def _forget(session: Session, account_id: AccountId, now: datetime) -> bool:
         return False
     if not audit_sealing.pseudonymise_account(session, account_id, now=now):
         return False
+    # Of accounts that were joined to it too: their sessions were opened by ways in that are its own now.
+    everyone = [account_id, *parting.closed_into(session, account_id)]
     for table in (Ticket, ProxyGrant, SsoSession):
-        session.execute(delete(table).where(table.account_id == account_id))
+        session.execute(delete(table).where(table.account_id.in_(everyone)))
     for mirror in session.scalars(select(Mirror).where(Mirror.account_id == account_id)):
         mirror.written = {
             name: value

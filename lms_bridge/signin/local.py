@@ -253,7 +253,8 @@ def _by_network(runtime: Runtime, origin: audit.Origin) -> throttle.Use:
 
 def every_budget_of(account: Account) -> list[throttle.Use]:
     """What tries at this account were counted on, whatever it was called: cleared after a reset (D39)."""
-    names = [account.username, *(address.email_key for address in account.addresses)]
+    subjects = [identity.subject for identity in account.identities if identity.issuer == LOCAL]
+    names = [account.username, *subjects, *(address.email_key for address in account.addresses)]
     strangers = [throttle.Use(throttle.SIGN_IN_IDENTIFIER, name) for name in names]
     return [*strangers, throttle.Use(throttle.SIGN_IN_DEVICE, str(account.id))]
 
