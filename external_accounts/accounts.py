@@ -81,7 +81,13 @@ def create_account(
 
 
 def account_by_username(session: Session, username: str) -> Account | None:
-    return session.scalar(select(Account).where(Account.username == username, Account.erased_at.is_(None)))
+    """The living account of that name; of one that was joined to another, the one that was kept."""
+    account = session.scalar(select(Account).where(Account.username == username, Account.erased_at.is_(None)))
+    while account is not None and account.merged_into_id is not None:
+        account = session.scalar(
+            select(Account).where(Account.id == account.merged_into_id, Account.erased_at.is_(None))
+        )
+    return account
 
 
 def lock_account(session: Session, account_id: AccountId) -> Account:

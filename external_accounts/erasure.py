@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, outbox, proofs
+from external_accounts import audit, outbox, parting, proofs
 from external_accounts.accounts import lock_account
 from external_accounts.address_changes import Notices
 from external_accounts.handovers import ERASED, hand_over
@@ -28,6 +28,7 @@ from external_accounts.institution_schema import (
     LifecycleNotice,
     MailboxChoice,
 )
+from external_accounts.linking_schema import LinkCeremony
 from external_accounts.proofs import KEEP_ACCOUNT, Subject
 from external_accounts.schema import (
     Account,
@@ -167,6 +168,9 @@ def _carry_out(
         .values(cancelled_at=now)
     )
     _drop_institutional(session, account, now)
+    for closed_id in parting.closed_into(session, account_id):
+        parting.forget_all(session, closed_id, now)
+    parting.forget_all(session, account_id, now)
     session.execute(delete(Address).where(Address.account_id == account_id))
     session.expire(account, ["addresses"])
     session.execute(
@@ -216,6 +220,11 @@ def _may_still_be_kept(session: Session, account_id: AccountId, now: datetime) -
 def forget(session: Session, account_id: AccountId) -> None:
     """Drop the last rows of an erased account: identities, proofs, mails. Its sessions' rows are gone by now."""
     account = lock_account(session, account_id)
+    session.execute(
+        delete(LinkCeremony).where(
+            or_(LinkCeremony.account_id == account_id, LinkCeremony.other_account_id == account_id)
+        )
+    )
     own = select(Proof.id).where(Proof.account_id == account_id)
     session.execute(delete(OutboxMail).where(or_(OutboxMail.account_id == account_id, OutboxMail.proof_id.in_(own))))
     session.execute(delete(Proof).where(Proof.account_id == account_id))

@@ -43,6 +43,8 @@ class LinkCeremony(Base):
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str] = mapped_column(String(20), default="")
     """`linked`, `given_up`, `failed` …; empty while it goes on."""
+    details: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    """What the other side's CAS said, where that side has no account yet. Emptied when the ceremony ends."""
 
 
 class AccountLink(Base):
@@ -59,6 +61,25 @@ class AccountLink(Base):
     undone_by: Mapped[str] = mapped_column(String(120), default="")
     before: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     """What an undo puts back: whose every moved row was. Emptied when the time for it is over."""
+    settled_at: Mapped[datetime | None]
+    """When that was done, and what was left of who the closed account was had gone."""
+
+
+class UnlinkedIdentity(Base):
+    """A way in that was taken off an account, and that can be brought back for some days."""
+
+    __tablename__ = "unlinked_identities"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"), index=True)
+    issuer: Mapped[str] = mapped_column(String(40))
+    unlinked_at: Mapped[datetime]
+    undo_until: Mapped[datetime] = mapped_column(index=True)
+    undone_at: Mapped[datetime | None]
+    undone_by: Mapped[str] = mapped_column(String(120), default="")
+    before: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    """The row as it was, and the password that went with it, hashed. Emptied when the time for it is over."""
+    settled_at: Mapped[datetime | None]
 
 
 class LikelyPair(Base):

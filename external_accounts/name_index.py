@@ -127,6 +127,7 @@ def _accounts(session: Session, ids: set[AccountId]) -> dict[AccountId, _Known]:
         for account_id, email_key in session.execute(held):
             addresses[account_id].append(email_key)
         living = select(Account.id, *columns, Account.unit).where(Account.id.in_(chunk), Account.erased_at.is_(None))
+        living = living.where(Account.merged_into_id.is_(None))
         for number, username, external_key, given, family, birth, unit in session.execute(living):
             person = traits(given, family, birth, addresses=addresses[number], unit=unit)
             found[number] = _Known(number, username, external_key, f"{given} {family}".strip(), unit, person)

@@ -42,7 +42,8 @@ the claim."""
 
 UNDO_ADDRESS_CHANGE = "undo address change"
 KEEP_ACCOUNT = "keep account"
-LASTING = (UNDO_ADDRESS_CHANGE, KEEP_ACCOUNT)
+UNDO_LINK = "undo link"
+LASTING = (UNDO_ADDRESS_CHANGE, KEEP_ACCOUNT, UNDO_LINK)
 """What takes a change back outlives a new password: else whoever took an account over could make the change last."""
 
 CODE_ATTEMPTS = 5
@@ -127,12 +128,7 @@ def request_proof(
         living.service = service or living.service
         if now - living.sent_at < RESEND_PAUSE:
             return living, False
-        living.sent_at = now
-        begin_life(session, living, now)
-        if living.code_expires_at <= now or living.code_attempts >= CODE_ATTEMPTS:
-            living.code_round += 1
-            living.code_attempts = 0
-            living.code_expires_at = min(now + CODE_LIFETIME, living.expires_at)
+        send_again(session, living, now=now)
         return living, True
     return make_proof(
         session,
@@ -145,6 +141,16 @@ def request_proof(
         now=now,
         calendar_end=calendar_end,
     ), True
+
+
+def send_again(session: Session, proof: Proof, *, now: datetime) -> None:
+    """The same proof is about to be mailed once more; a code that is spent is replaced."""
+    proof.sent_at = now
+    begin_life(session, proof, now)
+    if proof.code_expires_at <= now or proof.code_attempts >= CODE_ATTEMPTS:
+        proof.code_round += 1
+        proof.code_attempts = 0
+        proof.code_expires_at = min(now + CODE_LIFETIME, proof.expires_at)
 
 
 def make_proof(

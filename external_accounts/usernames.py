@@ -17,7 +17,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from external_accounts.accounts import Person, UsernameRefused, check_username
-from external_accounts.schema import Account
+from external_accounts.schema import Account, SignInIdentity
 
 _LETTERS = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "þ": "th", "ı": "i"})
 _PART_LENGTH = 40
@@ -76,6 +76,8 @@ def free_username(
     """The first proposal that no account holds or ever held, and that is not `reserved`."""
     names = [name for name in proposals(form, person, space=space) if name not in reserved]
     taken = set(session.scalars(select(Account.username).where(Account.username.in_(names))))
+    # A name that somebody signs in by need not be what their account is called: see `linking`.
+    taken |= set(session.scalars(select(SignInIdentity.subject).where(SignInIdentity.subject.in_(names))))
     return next(name for name in names if name not in taken)
 
 

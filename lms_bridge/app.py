@@ -39,6 +39,9 @@ from lms_bridge.selfservice.account import (
 )
 from lms_bridge.selfservice.activation import asking, letter
 from lms_bridge.selfservice.activation import steps as activation_steps
+from lms_bridge.selfservice.links import ceremony, proof, receipt, ways
+from lms_bridge.selfservice.links import overview as links_overview
+from lms_bridge.selfservice.links import undo as links_undo
 from lms_bridge.settings import Settings
 from lms_bridge.signin import views as signin_views
 from lms_bridge.signin.upstream import UpstreamCas
@@ -63,6 +66,7 @@ ACCOUNT_PAGES = (
     data,
     deletion,
 )
+LINK_PAGES = (links_overview, ceremony, proof, links_undo, ways, receipt)
 LARGEST_FORM = 64 * 1024
 STATIC_SECONDS = 7 * 24 * 3600
 
@@ -114,7 +118,7 @@ def create_app(runtime: Runtime) -> Flask:
         api_accounts.pages,
     ):
         app.register_blueprint(pages)
-    for family in ACCOUNT_PAGES:
+    for family in (*ACCOUNT_PAGES, *LINK_PAGES):
         app.register_blueprint(family.pages)
     app.wsgi_app = BackChannel(runtime.validator, app.wsgi_app)  # type: ignore[method-assign]
     if settings.throttle.trusted_proxies:

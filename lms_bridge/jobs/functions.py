@@ -9,6 +9,7 @@ from sqlalchemy import delete, select
 
 from external_accounts import assistance, handover_deliveries, letters, registration, registration_upkeep, throttle
 from external_accounts.institution_schema import ApiAnswer
+from external_accounts.linking_schema import LinkCeremony
 from external_accounts.schema import OutboxMail, Proof
 from lms_bridge.cas import logout
 from lms_bridge.hooks import delivery as hook_delivery
@@ -123,6 +124,7 @@ def purge(runtime: Runtime) -> int:
         session.execute(
             delete(OutboxMail).where(OutboxMail.state != "pending", OutboxMail.created_at < now - KEEP_MAILS)
         )
+        session.execute(delete(LinkCeremony).where(LinkCeremony.expires_at < now - KEEP_PROOFS))
         mailed = select(OutboxMail.proof_id).where(OutboxMail.proof_id.is_not(None))
         session.execute(delete(Proof).where(Proof.expires_at < now - KEEP_PROOFS, Proof.id.not_in(mailed)))
         session.execute(delete(JournalEntry).where(JournalEntry.settled_at < now - KEEP_JOURNAL))

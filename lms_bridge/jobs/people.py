@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, audit_sealing, directory_entries, erasure, reminders
+from external_accounts import audit, audit_sealing, directory_entries, erasure, parting, reminders
 from external_accounts.schema import Account, AccountId, OutboxMail
 from lms_bridge.jobs.audit import seal_events
 from lms_bridge.lifecycle import runs
@@ -43,6 +43,12 @@ def remind_people(runtime: Runtime) -> int:
             limit=REMINDED,
         )
     return 0
+
+
+def settle_links(runtime: Runtime) -> int:
+    """Forget what an undo of joined accounts, or of a removed way in, would have needed, once its time is over."""
+    with runtime.database.begin() as session:
+        return parting.settle_due(session, now=runtime.clock(), limit=BATCH)
 
 
 def write_directory_entries(runtime: Runtime) -> int:
@@ -126,8 +132,10 @@ def _forget(session: Session, account_id: AccountId, now: datetime) -> bool:
         return False
     if not audit_sealing.pseudonymise_account(session, account_id, now=now):
         return False
+    # Of accounts that were joined to it too: their sessions were opened by ways in that are its own now.
+    everyone = [account_id, *parting.closed_into(session, account_id)]
     for table in (Ticket, ProxyGrant, SsoSession):
-        session.execute(delete(table).where(table.account_id == account_id))
+        session.execute(delete(table).where(table.account_id.in_(everyone)))
     for mirror in session.scalars(select(Mirror).where(Mirror.account_id == account_id)):
         mirror.written = {
             name: value

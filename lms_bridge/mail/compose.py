@@ -15,7 +15,15 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from external_accounts import activation, extensions, lost_identifiers, proofs, recovery, registration_steps
+from external_accounts import (
+    activation,
+    extensions,
+    link_ceremonies,
+    lost_identifiers,
+    proofs,
+    recovery,
+    registration_steps,
+)
 from external_accounts.accounts import Person
 from external_accounts.keys import UnknownKey
 from external_accounts.proof_keys import format_code, proof_keys
@@ -35,6 +43,8 @@ LINKS = {
     registration_steps.CHOOSE_PASSWORD: "/account/register",
     proofs.UNDO_ADDRESS_CHANGE: "/account/undo",
     proofs.KEEP_ACCOUNT: "/account/keep",
+    proofs.UNDO_LINK: "/account/links/undo",
+    link_ceremonies.LINK_ACCOUNTS: "/account/links/proof",
     recovery.RESET_PASSWORD: "/account/reset",
     lost_identifiers.RECOVER_IDENTIFIER: "/perte-identifiant",
     activation.ACTIVATE: "/account/activate",

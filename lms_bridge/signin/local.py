@@ -116,6 +116,41 @@ def sign_in(
     return found.account_id, secret
 
 
+def recognise(
+    runtime: Runtime, identifier: str, password: str, *, device: str, origin: audit.Origin, now: datetime
+) -> LocalCredential:
+    """Check user name and password of an account that nobody is signed in to by it: the same budgets, the same work
+    and the same answers as `sign_in`.
+
+    Raises:
+        Throttled, BadCredentials, HashingBusy: as `sign_in`.
+    """
+    uses = _budgets(runtime, identifier, device, origin)
+    try:
+        with runtime.database.begin() as session:
+            throttle.reserve(session, uses, now)
+            found = find_local_credential(session, identifier)
+    except throttle.Throttled:
+        _note_throttled(runtime, origin, now)
+        raise
+    verdict = _verify(runtime, found.hash if found else None, password, uses)
+    with runtime.database.begin() as session:
+        right = found is not None and verdict.correct and _still_stands(session, found)
+        if right:
+            throttle.give_back(session, uses)
+        audit.record(
+            session,
+            "link.password",
+            outcome="ok" if right else "refused",
+            now=now,
+            origin=origin,
+            account_id=found.account_id if found else None,
+        )
+    if found is None or not right:
+        raise BadCredentials
+    return found
+
+
 def check_password(
     runtime: Runtime, account_id: AccountId, password: str, *, origin: audit.Origin, now: datetime
 ) -> str:
@@ -218,7 +253,8 @@ def _by_network(runtime: Runtime, origin: audit.Origin) -> throttle.Use:
 
 def every_budget_of(account: Account) -> list[throttle.Use]:
     """What tries at this account were counted on, whatever it was called: cleared after a reset (D39)."""
-    names = [account.username, *(address.email_key for address in account.addresses)]
+    subjects = [identity.subject for identity in account.identities if identity.issuer == LOCAL]
+    names = [account.username, *subjects, *(address.email_key for address in account.addresses)]
     strangers = [throttle.Use(throttle.SIGN_IN_IDENTIFIER, name) for name in names]
     return [*strangers, throttle.Use(throttle.SIGN_IN_DEVICE, str(account.id))]
 
@@ -252,6 +288,7 @@ _STANDS = Prepared(
             LocalPassword.account_id == bindparam("account_id"),
             LocalPassword.hash == bindparam("hash"),
             Account.erased_at.is_(None),
+            Account.merged_into_id.is_(None),
         )
     )
 )

@@ -60,6 +60,8 @@ class State:
     post: bool
     again: bool = False
     """They are signed in, and left to show once more who they are."""
+    ceremony: str = ""
+    """They are signed in, and left to show that they have this CAS account too: `external_accounts.link_ceremonies`."""
 
 
 class StateInvalid(Exception):
@@ -75,7 +77,7 @@ def pack_state(keys: Keys, state: State, browser_secret: str, now: datetime) -> 
     content = json.dumps(
         [
             *(state.issuer, state.service, state.renew, state.post, int(now.timestamp())),
-            *(_fingerprint(browser_secret), state.again),
+            *(_fingerprint(browser_secret), state.again, state.ceremony),
         ],
         separators=(",", ":"),
     )
@@ -96,8 +98,9 @@ def unpack_state(keys: Keys, text: str, browser_secret: str, issuer: str, now: d
         raise StateInvalid("another browser")
     if not 0 <= now.timestamp() - moment + 1 <= STATE_LIFETIME.total_seconds():
         raise StateInvalid("too old")
-    # A process of the version before packs no more than six.
-    return State(issuer=made_for, service=service, renew=renew, post=post, again=bool(more and more[0]))
+    # A process of the version before packs less.
+    again, ceremony = (more[0], "") if len(more) == 1 else (*more, False, "")[:2]
+    return State(issuer=made_for, service=service, renew=renew, post=post, again=bool(again), ceremony=ceremony)
 
 
 def _fingerprint(browser_secret: str) -> str:

@@ -24,11 +24,11 @@ from lms_bridge.cas.views import read_destination
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
 from lms_bridge.settings.sections import Upstream, text_in
-from lms_bridge.signin import again, local, sessions, upstream
+from lms_bridge.signin import again, local, other_side, sessions, upstream
 from lms_bridge.signin.doors import Door, doors, onward_query, register_url
 from lms_bridge.signin.passage import Destination, pass_on
 from lms_bridge.signin.upstream import State, StateInvalid, UpstreamCas, UpstreamRefused, UpstreamUnreachable
-from lms_bridge.web import cookies, headers
+from lms_bridge.web import cookies, headers, wanted
 from lms_bridge.web.errors import error_page
 from lms_bridge.web.request import current, origin, parameter, runtime
 from lms_bridge.web.shells import shell
@@ -235,11 +235,16 @@ def upstream_return(issuer: str) -> ResponseReturnValue:
         callback = upstream.callback_url(bridge.settings.public_url, issuer, packed)
         if state.again:
             return again.came_back(door, _client(issuer), ticket, callback, now)
+        if state.ceremony:
+            return other_side.came_back(door, _client(issuer), ticket, callback, state.ceremony, now)
         secret, typed = _sign_in(door, ticket, callback, now, renew=state.renew)
     except UpstreamUnreachable as error:
         _note_failure(issuer, "unreachable", str(error), now)
         return _failed(door, "unreachable", destination, 503)
-    except (UpstreamRefused, SubjectRefused, UsernameTaken) as error:
+    except UsernameTaken as error:
+        _note_failure(issuer, "refused", f"{type(error).__name__} {error}", now)
+        return _name_taken(door)
+    except (UpstreamRefused, SubjectRefused) as error:
         _note_failure(issuer, "refused", f"{type(error).__name__} {error}", now)
         return _failed(door, "refused", destination, 403)
     return _signed_in(secret, destination, issuer, from_new_login=typed)
@@ -323,6 +328,16 @@ def _note_failure(issuer: str, outcome: str, code: str, now: datetime) -> None:
         audit.record(
             session, "signin.cas", outcome=outcome, now=now, origin=origin(), issuer=issuer, upstream_code=code[:100]
         )
+
+
+def _name_taken(door: Upstream) -> ResponseReturnValue:
+    """An account of that user name is here, and this CAS is no way in to it. Perhaps it is theirs: they can show it.
+    Nothing of it is told (LNK-01, LNK-11)."""
+    others = [other for other in _doors(Destination()) if other.issuer != door.issuer]
+    response = make_response(
+        render_template("signin/name_taken.html", door_label=text_in(door.title, current_locale()), doors=others), 403
+    )
+    return wanted.remember(response, "/account/links")
 
 
 def _failed(door: Upstream, reason: str, destination: Destination, status: int) -> ResponseReturnValue:

@@ -23,8 +23,13 @@ _OUR_PAGES = re.compile(r"/helpdesk(/[a-z]+(/[0-9]+)?)?|/account(/[a-z]+){0,2}")
 def to_sign_in() -> Response:
     """To the doors, and back to this request's page afterwards."""
     response = make_response(redirect("/", 303))
-    if request.method == "GET" and _OUR_PAGES.fullmatch(request.path):
-        cookies.put(response, runtime().settings, _COOKIE, request.path, keep=KEEP)
+    return remember(response, request.path) if request.method == "GET" else response
+
+
+def remember(response: Response, path: str) -> Response:
+    """Lead whoever signs in from here to that page of ours, if it is one."""
+    if _OUR_PAGES.fullmatch(path):
+        cookies.put(response, runtime().settings, _COOKIE, path, keep=KEEP)
     return response
 
 

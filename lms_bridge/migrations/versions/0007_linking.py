@@ -70,6 +70,7 @@ def _ceremonies() -> None:
         sa.Column("expires_at", MOMENT, nullable=False),
         sa.Column("ended_at", MOMENT, nullable=True),
         sa.Column("outcome", sa.String(20), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
         sa.UniqueConstraint("handle", name="uq_link_ceremonies_handle"),
     )
     op.create_index("ix_link_ceremonies_account_id", "link_ceremonies", ["account_id"])
@@ -86,9 +87,24 @@ def _links() -> None:
         sa.Column("undone_at", MOMENT, nullable=True),
         sa.Column("undone_by", sa.String(120), nullable=False),
         sa.Column("before", sa.JSON(), nullable=False),
+        sa.Column("settled_at", MOMENT, nullable=True),
     )
     for name in ("kept_id", "other_id", "undo_until"):
         op.create_index(f"ix_account_links_{name}", "account_links", [name])
+    op.create_table(
+        "unlinked_identities",
+        _id(),
+        _account("account_id"),
+        sa.Column("issuer", sa.String(40), nullable=False),
+        sa.Column("unlinked_at", MOMENT, nullable=False),
+        sa.Column("undo_until", MOMENT, nullable=False),
+        sa.Column("undone_at", MOMENT, nullable=True),
+        sa.Column("undone_by", sa.String(120), nullable=False),
+        sa.Column("before", sa.JSON(), nullable=False),
+        sa.Column("settled_at", MOMENT, nullable=True),
+    )
+    for name in ("account_id", "undo_until"):
+        op.create_index(f"ix_unlinked_identities_{name}", "unlinked_identities", [name])
     op.create_table(
         "moodle_merges",
         _id(),

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from external_accounts.database import Base
 from external_accounts.institution_schema import ActivationDraft, Extension, LifecycleNotice, MailboxChoice
+from external_accounts.linking_schema import AccountLink, UnlinkedIdentity
 from external_accounts.schema import (
     Account,
     AccountId,
@@ -50,6 +51,11 @@ def everything_about(session: Session, account_id: AccountId, *, now: datetime) 
         "engagements": rows(Engagement, Engagement.id),
         "registrations": rows(Registration, Registration.id),
         "extensions": rows(Extension, Extension.id),
+        "joined_accounts": _rows(
+            session.scalars(select(AccountLink).where(AccountLink.kept_id == account_id).order_by(AccountLink.id)),
+            SECRET | {"before"},
+        ),
+        "removed_ways_in": rows(UnlinkedIdentity, UnlinkedIdentity.id, without=SECRET | {"before"}),
         "warnings": rows(LifecycleNotice, LifecycleNotice.id),
         "sessions": rows(SsoSession, SsoSession.id),
         "applications_entered": [

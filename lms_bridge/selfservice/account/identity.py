@@ -40,6 +40,11 @@ SENSITIVE = {
     "mailbox.change_forwarding": N_("Change where my mail is forwarded"),
     "data.download": N_("Download my data"),
     "deletion.ask": N_("Ask for the deletion of my account"),
+    "link_undo.restore_mine": N_("Bring back a way in"),
+    "link_undo.undo_mine": N_("Part two accounts again"),
+    "links.begin": N_("Join another account to this one"),
+    "ways_in.begin_password": N_("Add a password for the time after"),
+    "ways_in.remove": N_("Remove a way in"),
 }
 """What the question stands before, and what it is called there, with what `proved_first` adds. Nothing else is gone on
 to."""

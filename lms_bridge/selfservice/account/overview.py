@@ -22,6 +22,7 @@ from lms_bridge.selfservice.account.addresses import of_account
 from lms_bridge.selfservice.account.identity import signed_in
 from lms_bridge.selfservice.account.open_sessions import open_sessions
 from lms_bridge.selfservice.home import profile_label, service_entry
+from lms_bridge.selfservice.links.overview import door_of
 from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.settings.sections import text_in
 from lms_bridge.signin.sessions import CurrentSession
@@ -84,6 +85,7 @@ def _cards(session: Session, bridge: Runtime, person: CurrentSession) -> dict[st
         "mailbox": mailbox.state_of(session, account_id) if policy.mailbox != "none" else None,
         "listed": is_listed(session, account_id) if policy.listing else None,
         "mfa": settings.mfa is not None and settings.upstream(person.issuer) is not None,
+        "ways": [door_of(bridge, identity.issuer) for identity in session.get_one(Account, account_id).identities],
         "sessions": len(open_sessions(session, bridge, account_id)),
         "consents": session.scalar(
             select(func.count()).where(Engagement.account_id == account_id, Engagement.withdrawn_at.is_(None))

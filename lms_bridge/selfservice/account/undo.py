@@ -6,18 +6,21 @@ Opening one changes nothing (I11) and signs nobody in; the page has one button.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from external_accounts import address_changes, erasure, proofs
+from external_accounts import address_changes, erasure, parting, proofs
 from external_accounts.addresses import mask_address
+from external_accounts.parting import LinkOver
 from external_accounts.proofs import KEEP_ACCOUNT, UNDO_ADDRESS_CHANGE, ProofUnknown, ProofUnusable, state_of
 from external_accounts.schema import Account, Proof
 from lms_bridge.i18n import current_locale
 from lms_bridge.mail.notices import notices
+from lms_bridge.selfservice.links import effects
 from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.signin import sessions
 from lms_bridge.sync.mirrors import ask_for_sign_out
@@ -54,9 +57,12 @@ def undo(token: str) -> ResponseReturnValue:
     def take_back(session: Session, proof: Proof) -> ResponseReturnValue:
         bridge = runtime()
         now = bridge.clock()
-        undone = address_changes.undo(
-            session, proof.id, notices=notices(bridge, current_locale()), now=now, origin=origin()
-        )
+        written = notices(bridge, current_locale())
+        for link_id in parting.links_since(session, proof.account_id or 0, proof.created_at):
+            # Whoever changed the addresses may have joined the account to theirs: that goes first.
+            with suppress(LinkOver), session.begin_nested():  # taken back with a later one
+                effects.part(session, link_id, written, now=now, origin=origin())
+        undone = address_changes.undo(session, proof.id, notices=written, now=now, origin=origin())
         sessions.end_all_of(session, undone.account_id, reason="address change undone", now=now, origin=origin())
         ask_for_sign_out(session, undone.account_id)
         return render_template(

@@ -1,0 +1,1 @@
+"""People who have two accounts, or several ways in to one."""
