@@ -26,7 +26,7 @@ from external_accounts.schema import Account, AccountId
 from lms_bridge.gate import MirrorState
 from lms_bridge.schema import Mirror
 from lms_bridge.settings.moodle_sites import Site
-from lms_bridge.sync import journal, mirrors
+from lms_bridge.sync import journal, mirrors, predecessors
 from lms_bridge.sync.actions import Action, Kind
 from lms_bridge.sync.compare import PROTECTED_IDS, observed_value, protected_names
 from lms_bridge.sync.desired import CUSTOM
@@ -41,12 +41,14 @@ from moodle_ws.users import MoodleUser, same_email
 
 log = structlog.get_logger(__name__)
 
-UPDATES = frozenset({Kind.CLOSE, Kind.REFRESH, Kind.ADOPT, Kind.OPEN})
+UPDATES = frozenset({Kind.CLOSE, Kind.PARK, Kind.REFRESH, Kind.TAKE, Kind.ADOPT, Kind.OPEN})
 
 
 _REFUSED = Outcome(journal.REFUSED)
 _NOT_SENT = Outcome(journal.LOST, "not sent")
 _CHANGED = Outcome(journal.LOST, "the account changed")
+_IN_THE_WAY = Outcome(journal.LOST, "another user still has it")
+_STUCK = Outcome(journal.REFUSED, "another user has it")
 
 
 @dataclass
@@ -60,6 +62,10 @@ class Turns:
     @classmethod
     def at_once(cls, calls: int) -> Turns:
         return cls(threading.Semaphore(calls))
+
+
+Settled = tuple[int, Action, Outcome]
+"""A journal entry, what was to be written, and what became of it."""
 
 
 class ForbiddenTarget(Exception):
@@ -132,11 +138,28 @@ class Writer:
             return outcomes, failure
 
     def _call(self, kind: Kind, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
+        if kind is Kind.TAKE:
+            return self._take(actions)
         if kind in UPDATES:
             return self._update(actions)
         if kind is Kind.CREATE:
             return self._create(actions)
         return self._membership(kind, actions)
+
+    def _take(self, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
+        """As an update, of what another user had until now: only where Moodle shows that it has it no more."""
+        try:
+            waiting = predecessors.waiting(self.database, self.client, self.site.name, actions)
+        except MoodleError as error:
+            return [_NOT_SENT] * len(actions), error
+        free = [action for action in actions if action.account_id not in waiting]
+        written, failure = self._update(free) if free else ([], None)
+        answers = iter(written)
+        outcomes = [
+            next(answers) if action.account_id not in waiting else _STUCK if waiting[action.account_id] else _IN_THE_WAY
+            for action in actions
+        ]
+        return outcomes, failure
 
     def _update(self, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
         failure: MoodleError | None = None
@@ -252,11 +275,12 @@ class Writer:
             return Outcome(journal.LOST)
         return Outcome(journal.DONE, moodle_id=user.id)
 
-    def _record(self, session: Session, settled: Sequence[tuple[int, Action, Outcome]]) -> None:
+    def _record(self, session: Session, settled: Sequence[Settled]) -> None:
         """Settle journal entries, and say in the mirrors what was done."""
         now, site = self.clock(), self.site.name
-        journal.settle(session, {entry: outcome for entry, _, outcome in settled}, now=now)
         rows = mirrors.ensure_mirrors(session, _accounts(action for _, action, _ in settled), site)
+        settled, rows = self._followed(session, settled, rows)
+        journal.settle(session, {entry: outcome for entry, _, outcome in settled}, now=now)
         handled: dict[AccountId, int] = {}
         for _, action, outcome in settled:
             row = rows[action.account_id]
@@ -275,6 +299,16 @@ class Writer:
                 row.account_version, row.seen_at = action.version, now
                 handled[action.account_id] = action.version
         mirrors.settle(session, site, handled)
+
+    def _followed(
+        self, session: Session, settled: Sequence[Settled], rows: Mapping[AccountId, Mirror]
+    ) -> tuple[Sequence[Settled], dict[AccountId, Mirror]]:
+        """The same for the accounts that the users are now: a link may have given them to another one meanwhile."""
+        owners = journal.owners(session, [entry for entry, _, _ in settled])
+        followed = [(entry, replace(action, account_id=owners[entry]), outcome) for entry, action, outcome in settled]
+        missing = {action.account_id for _, action, _ in followed} - rows.keys()
+        more = mirrors.ensure_mirrors(session, sorted(missing), self.site.name) if missing else {}
+        return followed, {**rows, **more}
 
 
 def _accounts(actions: Iterable[Action]) -> list[AccountId]:
@@ -317,17 +351,16 @@ def _after(action: Action, outcome: Outcome, written: Mapping[str, Any]) -> dict
             return {"suspended_by_us": True}
         case Kind.OPEN:
             return {"suspended_by_us": False, "state": MirrorState.IN_STEP.value}
-        case Kind.REFRESH:
-            return {"written": {**written, **action.after}}
+        case Kind.PARK | Kind.REFRESH | Kind.TAKE:
+            return {"written": {**written, **_fields(action)}}
         case Kind.CREATE | Kind.ADOPT:
             suspended = action.before.get("suspended") is True  # before the bridge came: only Moodle lifts it
             state = MirrorState.SUSPENDED_ELSEWHERE if suspended else MirrorState.IN_STEP
-            fields = {name: value for name, value in action.after.items() if name != "auth"}
             return {
                 "moodle_id": outcome.moodle_id,
                 "owned": True,
                 "suspended_by_us": False,
-                "written": {**written, "username": action.username, **fields},
+                "written": {**written, "username": action.username, **_fields(action)},
                 "state": state.value,
                 "problem": "",
             }
@@ -337,6 +370,11 @@ def _after(action: Action, outcome: Outcome, written: Mapping[str, Any]) -> dict
             return {
                 "written": {**written, "cohorts": sorted({*written.get("cohorts", ())} - {action.before["cohort"]})}
             }
+
+
+def _fields(action: Action) -> dict[str, Any]:
+    """What of an action is remembered as written; the sign-in method is the site's."""
+    return {name: value for name, value in action.after.items() if name != "auth"}
 
 
 def _undone(action: Action, outcome: Outcome, state: str) -> dict[str, Any]:
