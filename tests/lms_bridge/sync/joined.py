@@ -14,8 +14,11 @@ from sqlalchemy.orm import Session
 from external_accounts.accounts import account_by_username
 from external_accounts.linking_schema import AccountLink
 from external_accounts.schema import Account, Address
+from lms_bridge.gate import MirrorState
 from lms_bridge.schema import MoodleMerge
 from lms_bridge.sync import merges
+from lms_bridge.sync.runs import tools_of
+from lms_bridge.sync.step import bring_into_step
 from lms_bridge.sync.worker import work_on_due
 from moodle_ws.simulator import User
 from tests.lms_bridge.sync.conftest import People, World
@@ -135,6 +138,13 @@ def settle(world: World) -> None:
     """Let the continuous worker do what is due."""
     while work_on_due(world.bridge.runtime):
         pass
+
+
+def take(world: World, number: int) -> MirrorState:
+    """Bring one account, by its number, into step."""
+    runtime = world.bridge.runtime
+    policy = tools_of(runtime, "updago").policy
+    return bring_into_step(runtime.database, runtime.sites, "updago", number, policy, now=world.bridge.clock())
 
 
 def by_id(world: World, number: int) -> User:

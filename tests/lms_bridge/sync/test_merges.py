@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lms_bridge.gate import MirrorState
 from lms_bridge.sync.compare import Comparison
 from lms_bridge.sync.notes import note
+from moodle_ws.client import MoodleClient
 from moodle_ws.simulator import User
 from tests.bridge_under_test import heading
 from tests.lms_bridge.sync.conftest import World
@@ -24,6 +26,7 @@ from tests.lms_bridge.sync.joined import (
     make_primary,
     merge_rows,
     settle,
+    take,
     two_accounts,
     unlink,
 )
@@ -202,6 +205,46 @@ def test_a_sign_in_method_that_was_changed_in_moodle_later_is_for_a_human_again(
     assert kept.auth == "manual"
 
 
+@pytest.mark.parametrize("enters", [True, False], ids=["door", "run"])
+def test_i6_the_kept_user_waits_while_the_other_one_cannot_be_closed(one_world: World, enters: bool) -> None:
+    """Somebody renamed the other user in Moodle: whose it is, a human says. Until then it is open, and the person with
+    their new name stays out."""
+    kept, other = one_world.user(LEARNER), one_world.user(MEMBER)
+    other.username = "somebody.renamed.it"
+    link(one_world, LEARNER, MEMBER, swap=True)
+    if enters:
+        assert plain(heading(one_world.enter(LEARNER))) == CONFLICT
+    else:
+        assert run_asked(one_world).outcome == "partial"
+    assert (kept.username, other.username, other.suspended) == (LEARNER, "somebody.renamed.it", False)
+    other.suspended = True
+    assert one_world.ticket(LEARNER)
+    assert (kept.username, other.username) == (MEMBER, "somebody.renamed.it")
+
+
+def test_i8_a_link_made_while_moodle_is_being_called_takes_what_is_written_along(
+    one_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_person(one_world.bridge, "new.member", given="Ada", family="Lovelace", email="new.member@univ.example")
+    edit(one_world, LEARNER, family_name="King")
+    call = MoodleClient.call
+    learner = account_id(one_world, LEARNER)
+
+    def linking_call(self: MoodleClient, function: str, parameters: Any = None, *, read: bool) -> Any:
+        if function == "core_user_update_users" and not merge_rows(one_world):
+            link(one_world, "new.member", LEARNER)
+        return call(self, function, parameters, read=read)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MoodleClient, "call", linking_call)
+        take(one_world, learner)
+    views = {entry.account_id: entry.mirror for entry in entries(one_world)}
+    assert views[learner].written == {}
+    assert views[account_id(one_world, "new.member")].written["lastname"] == "King"
+    settle(one_world)
+    assert one_world.user("new.member").lastname == "Lovelace"
+
+
 def test_the_closed_user_is_closed_again_when_somebody_opens_it_in_moodle(one_world: World) -> None:
     other = one_world.user(MEMBER)
     link(one_world, LEARNER, MEMBER)
@@ -220,6 +263,16 @@ def test_i9_the_guard_counts_what_links_ask_for(tmp_path: Path) -> None:
         assert len(report.stops) == 2
         assert world.user(LEARNER).suspended is False
         assert run_asked(world).outcome == "done"
+
+
+def test_i9_the_worker_holds_a_link_back_when_too_many_users_would_be_closed(tmp_path: Path) -> None:
+    with two_accounts(tmp_path, site={"guard": {"close": {"percent": 0, "floor": 0}}}) as world:
+        kept, other = world.user(LEARNER), world.user(MEMBER)
+        link(world, LEARNER, MEMBER, swap=True)
+        settle(world)
+        assert (kept.username, other.username, other.suspended) == (LEARNER, MEMBER, False)
+        assert world.ticket(LEARNER), "one person at the door is no wave"
+        assert (kept.username, other.suspended) == (MEMBER, True)
 
 
 def test_moodle_being_down_keeps_out_only_who_has_a_new_name(one_world: World) -> None:
