@@ -127,7 +127,7 @@ def merge_rows(world: People) -> list[MoodleMerge]:
 
 @contextmanager
 def two_accounts(folder: Path, *, site: dict[str, Any] | None = None, **options: Any) -> Iterator[World]:
-    """Ada has a learner's account and a member's, and a user of each in Moodle."""
+    """Ada has a learner's account and a member's, and a user of each in Moodle. `options` as of `running_world`."""
     with site_world(folder, site=site, **options) as world:
         add_person(world.bridge, MEMBER, given="Ada", family="Lovelace", email=MEMBERS_ADDRESS)
         run_asked(world)
