@@ -17,7 +17,16 @@ from lms_bridge import i18n
 from lms_bridge.api import accounts as api_accounts
 from lms_bridge.cas import views as cas_views
 from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
-from lms_bridge.helpdesk import account_page, extension_link, extensions, invitations, letters, registrations, start
+from lms_bridge.helpdesk import (
+    account_page,
+    extension_link,
+    extensions,
+    invitations,
+    letters,
+    merges,
+    registrations,
+    start,
+)
 from lms_bridge.helpdesk import assistance as assistance_desk
 from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
@@ -106,6 +115,7 @@ def create_app(runtime: Runtime) -> Flask:
         account_page.pages,
         assistance_desk.pages,
         letters.pages,
+        merges.pages,
         asking.pages,
         activation_steps.pages,
         letter.pages,

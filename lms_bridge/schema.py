@@ -225,7 +225,8 @@ class JournalEntry(Base):
 
 
 class MoodleMerge(Base):
-    """Course work of one person that stands under two users of a Moodle: an administrator of that Moodle moves it."""
+    """What a link did at one Moodle: gave the kept account the other one's user, or left two users of one person, whose
+    course work an administrator of that Moodle moves."""
 
     __tablename__ = "moodle_merges"
     __table_args__ = (UniqueConstraint("link_id", "site"), Index("ix_moodle_merges_state", "site", "state"))
@@ -235,11 +236,13 @@ class MoodleMerge(Base):
     site: Mapped[str] = mapped_column(String(40))
     kept_moodle_id: Mapped[int] = mapped_column(Integer)
     other_moodle_id: Mapped[int] = mapped_column(Integer)
+    """The same as the kept one where only the other account had a user."""
     kept_username: Mapped[str] = mapped_column(String(100))
     """As it is called once both writes are made."""
     other_username: Mapped[str] = mapped_column(String(100))
     state: Mapped[str] = mapped_column(String(10))
-    """`open`, `done` (somebody says it was moved) or `void` (the link was undone)."""
+    """`open`, `moved` (the user itself came over: no work), `done` (somebody says that the work was moved) or `void`
+    (the link was undone)."""
     made_at: Mapped[datetime]
     done_at: Mapped[datetime | None]
     done_by: Mapped[str] = mapped_column(String(120), default="")

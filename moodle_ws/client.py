@@ -220,6 +220,10 @@ class MoodleClient:
         """The courses with this value that the token may see. Raises MoodleError. See `moodle_ws.courses.by_field`."""
         return courses.by_field(self, field, value)
 
+    def courses_of(self, userid: int) -> "list[MoodleCourse]":
+        """The courses somebody is in that the token may see. Raises MoodleError. See `moodle_ws.courses.of_user`."""
+        return courses.of_user(self, userid)
+
     def enrol_users(self, rows: "Sequence[Enrolment]") -> "list[RowOutcome[Enrolment]]":
         """Enrols people: one outcome per row, in order. Raises MoodleError with an outcome per row in `outcomes`. See
         `moodle_ws.enrolment.enrol`."""

@@ -24,6 +24,7 @@ COMMANDS = (
     "letters",
     "lifecycle",
     "mail",
+    "merges",
     "panic",
     "registrations",
     "serve",

@@ -60,7 +60,13 @@ class Thresholds(Section):
     """One threshold for each kind of change."""
 
     close: Threshold = Field(Threshold(percent=3, floor=20), description="Suspending users.")
+    park: Threshold = Field(
+        Threshold(percent=3, floor=20), description="Renaming users of accounts that people joined to another one."
+    )
     refresh: Threshold = Field(Threshold(percent=20, floor=100), description="Changing fields.")
+    take: Threshold = Field(
+        Threshold(percent=3, floor=20), description="Giving users a name or an address that another one had until now."
+    )
     create: Threshold = Field(Threshold(percent=20, floor=100), description="Creating users.")
     open: Threshold = Field(Threshold(percent=10, floor=50), description="Lifting our own suspensions.")
     join: Threshold = Field(Threshold(percent=30, floor=200), description="Adding to cohorts.")

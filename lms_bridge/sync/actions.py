@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,7 +15,11 @@ class Kind(StrEnum):
     """What a write does, in the order in which a run makes them: closing comes before everything else (I6)."""
 
     CLOSE = "close"
+    PARK = "park"
+    """A closed user of a joined account gives its name up, and what else the kept one is to have."""
     REFRESH = "refresh"
+    TAKE = "take"
+    """As a refresh, of what another user gives up first: `Action.needs`."""
     ADOPT = "adopt"
     CREATE = "create"
     OPEN = "open"
@@ -39,6 +43,8 @@ class Action:
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     reason: str
+    needs: Sequence[int] = ()
+    """Moodle ids of users that must be read back as out of the way first; see `lms_bridge.sync.ties`."""
     last: bool = True
     """Whether the account is in step once this is done: nothing follows for it."""
 

@@ -23,12 +23,11 @@ from sqlalchemy.orm import Session
 
 from external_accounts.database import Database
 from external_accounts.schema import Account, AccountId
-from lms_bridge.gate import MirrorState
 from lms_bridge.schema import Mirror
 from lms_bridge.settings.moodle_sites import Site
-from lms_bridge.sync import journal, mirrors
+from lms_bridge.sync import journal, mirrors, predecessors, remembered
 from lms_bridge.sync.actions import Action, Kind
-from lms_bridge.sync.compare import PROTECTED_IDS, observed_value, protected_names
+from lms_bridge.sync.compare import PROTECTED_IDS, protected_names
 from lms_bridge.sync.desired import CUSTOM
 from lms_bridge.sync.journal import Outcome
 from lms_bridge.sync.observed import ask
@@ -37,16 +36,17 @@ from moodle_ws.cohorts import Membership
 from moodle_ws.errors import BadRow, MoodleError
 from moodle_ws.outcomes import RowOutcome, RowStatus
 from moodle_ws.user_writes import Created, NewUser, UpdateOutcome, UserUpdate
-from moodle_ws.users import MoodleUser, same_email
 
 log = structlog.get_logger(__name__)
 
-UPDATES = frozenset({Kind.CLOSE, Kind.REFRESH, Kind.ADOPT, Kind.OPEN})
+UPDATES = frozenset({Kind.CLOSE, Kind.PARK, Kind.REFRESH, Kind.TAKE, Kind.ADOPT, Kind.OPEN})
 
 
 _REFUSED = Outcome(journal.REFUSED)
 _NOT_SENT = Outcome(journal.LOST, "not sent")
 _CHANGED = Outcome(journal.LOST, "the account changed")
+_IN_THE_WAY = Outcome(journal.LOST, "another user still has it")
+_STUCK = Outcome(journal.REFUSED, "another user has it")
 
 
 @dataclass
@@ -60,6 +60,10 @@ class Turns:
     @classmethod
     def at_once(cls, calls: int) -> Turns:
         return cls(threading.Semaphore(calls))
+
+
+Settled = tuple[int, Action, Outcome]
+"""A journal entry, what was to be written, and what became of it."""
 
 
 class ForbiddenTarget(Exception):
@@ -116,7 +120,7 @@ class Writer:
         announced = []
         for action in actions:
             row = rows[action.account_id]
-            _assign(row, _before(action))
+            _assign(row, remembered.before(action))
             joining = action.kind is Kind.JOIN and action.moodle_id is None
             announced.append(replace(action, moodle_id=row.moodle_id) if joining else action)
         return announced
@@ -132,11 +136,28 @@ class Writer:
             return outcomes, failure
 
     def _call(self, kind: Kind, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
+        if kind is Kind.TAKE:
+            return self._take(actions)
         if kind in UPDATES:
             return self._update(actions)
         if kind is Kind.CREATE:
             return self._create(actions)
         return self._membership(kind, actions)
+
+    def _take(self, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
+        """As an update, of what another user had until now: only where Moodle shows that it has it no more."""
+        try:
+            waiting = predecessors.waiting(self.database, self.client, self.site.name, actions)
+        except MoodleError as error:
+            return [_NOT_SENT] * len(actions), error
+        free = [action for action in actions if action.account_id not in waiting]
+        written, failure = self._update(free) if free else ([], None)
+        answers = iter(written)
+        outcomes = [
+            next(answers) if action.account_id not in waiting else _STUCK if waiting[action.account_id] else _IN_THE_WAY
+            for action in actions
+        ]
+        return outcomes, failure
 
     def _update(self, actions: Sequence[Action]) -> tuple[list[Outcome], MoodleError | None]:
         failure: MoodleError | None = None
@@ -248,19 +269,24 @@ class Writer:
         else:
             users, _ = ask(self.client, "id", [action.moodle_id or 0])
         user = users[0] if len(users) == 1 else None
-        if user is None or user.looks_deleted or not _holds(user, action):
+        if user is None or user.looks_deleted or not remembered.holds(user, action):
             return Outcome(journal.LOST)
         return Outcome(journal.DONE, moodle_id=user.id)
 
-    def _record(self, session: Session, settled: Sequence[tuple[int, Action, Outcome]]) -> None:
+    def _record(self, session: Session, settled: Sequence[Settled]) -> None:
         """Settle journal entries, and say in the mirrors what was done."""
         now, site = self.clock(), self.site.name
-        journal.settle(session, {entry: outcome for entry, _, outcome in settled}, now=now)
         rows = mirrors.ensure_mirrors(session, _accounts(action for _, action, _ in settled), site)
+        settled, rows = self._followed(session, settled, rows)
+        journal.settle(session, {entry: outcome for entry, _, outcome in settled}, now=now)
         handled: dict[AccountId, int] = {}
         for _, action, outcome in settled:
             row = rows[action.account_id]
-            changes = _after(action, outcome, row.written) if outcome.done else _undone(action, outcome, row.state)
+            changes = (
+                remembered.after(action, outcome, row.written)
+                if outcome.done
+                else remembered.undone(action, outcome, row.state)
+            )
             _assign(row, changes, done=outcome.done)
             if outcome.state == journal.REFUSED:
                 log.warning(
@@ -275,6 +301,22 @@ class Writer:
                 row.account_version, row.seen_at = action.version, now
                 handled[action.account_id] = action.version
         mirrors.settle(session, site, handled)
+
+    def _followed(
+        self, session: Session, settled: Sequence[Settled], rows: Mapping[AccountId, Mirror]
+    ) -> tuple[Sequence[Settled], dict[AccountId, Mirror]]:
+        """The same for the accounts that the users are now: a link may have given them to another one meanwhile."""
+        owners = journal.owners(session, [entry for entry, _, _ in settled])
+        followed = [
+            # What the new account should be was not looked at: it stays due.
+            (entry, replace(action, account_id=owners[entry], last=False), outcome)
+            if owners[entry] != action.account_id
+            else (entry, action, outcome)
+            for entry, action, outcome in settled
+        ]
+        missing = {action.account_id for _, action, _ in followed} - rows.keys()
+        more = mirrors.ensure_mirrors(session, sorted(missing), self.site.name) if missing else {}
+        return followed, {**rows, **more}
 
 
 def _accounts(actions: Iterable[Action]) -> list[AccountId]:
@@ -294,91 +336,6 @@ def _assign(row: Mirror, values: Mapping[str, Any], *, done: bool = False) -> No
         values = {name: value for name, value in values.items() if name == "moodle_id" and value is not None}
     for name, value in values.items():
         setattr(row, name, value)
-
-
-def _before(action: Action) -> dict[str, Any]:
-    """What the mirror says before the write: that we are about to make it."""
-    match action.kind:
-        case Kind.CLOSE:
-            return {"suspended_by_us": True}
-        case Kind.CREATE:
-            # Nobody has the name, and we are about to take it.
-            return {"owned": True, "state": MirrorState.PENDING.value, "problem": ""}
-        case Kind.ADOPT:
-            return {"owned": True, "moodle_id": action.moodle_id}
-        case _:
-            return {}
-
-
-def _after(action: Action, outcome: Outcome, written: Mapping[str, Any]) -> dict[str, Any]:
-    """What the mirror says once the write was made."""
-    match action.kind:
-        case Kind.CLOSE:
-            return {"suspended_by_us": True}
-        case Kind.OPEN:
-            return {"suspended_by_us": False, "state": MirrorState.IN_STEP.value}
-        case Kind.REFRESH:
-            return {"written": {**written, **action.after}}
-        case Kind.CREATE | Kind.ADOPT:
-            suspended = action.before.get("suspended") is True  # before the bridge came: only Moodle lifts it
-            state = MirrorState.SUSPENDED_ELSEWHERE if suspended else MirrorState.IN_STEP
-            fields = {name: value for name, value in action.after.items() if name != "auth"}
-            return {
-                "moodle_id": outcome.moodle_id,
-                "owned": True,
-                "suspended_by_us": False,
-                "written": {**written, "username": action.username, **fields},
-                "state": state.value,
-                "problem": "",
-            }
-        case Kind.JOIN:
-            return {"written": {**written, "cohorts": sorted({*written.get("cohorts", ()), action.after["cohort"]})}}
-        case Kind.LEAVE:
-            return {
-                "written": {**written, "cohorts": sorted({*written.get("cohorts", ())} - {action.before["cohort"]})}
-            }
-
-
-def _undone(action: Action, outcome: Outcome, state: str) -> dict[str, Any]:
-    """What the mirror says when the write was not made."""
-    values: dict[str, Any] = {}
-    if action.kind is Kind.CLOSE:
-        values["suspended_by_us"] = False
-    elif action.kind in (Kind.CREATE, Kind.ADOPT):
-        values["owned"] = False
-        if action.kind is Kind.ADOPT:
-            values["moodle_id"] = None
-    if outcome.state == journal.REFUSED and state != MirrorState.CONFLICT:
-        values["problem"] = f"Moodle refused to {action.kind}: {outcome.code}"[:200]
-        values["conflicts"] = _refused_fields(action, outcome)
-        # A field Moodle does not take keeps nobody out; a user it does not make, open or rename does.
-        if action.kind in (Kind.CLOSE, Kind.CREATE, Kind.OPEN, Kind.ADOPT) or "username" in action.after:
-            values["state"] = MirrorState.CONFLICT.value
-    return values
-
-
-def _refused_fields(action: Action, outcome: Outcome) -> list[dict[str, Any]]:
-    return [
-        {"field": name, "ours": str(value), "theirs": str(action.before.get(name) or ""), "problem": outcome.code}
-        for name, value in action.after.items()
-        if name != "auth"
-    ]
-
-
-def _holds(user: MoodleUser, action: Action) -> bool:
-    """Whether a user shows everything the action was to write. What is not shown is no evidence against it."""
-    for name, value in action.after.items():
-        shown = observed_value(user, name)
-        if shown is None and name not in ("username", "auth", "suspended"):
-            continue
-        if name == "email" and isinstance(shown, str):
-            if not same_email(shown, str(value)):
-                return False
-        elif action.kind is Kind.CREATE and (name in ("firstname", "lastname", "lang") or name.startswith(CUSTOM)):
-            continue  # the person may have changed these since, and it is still the user we made
-        elif shown != value:
-            return False
-    return True
 
 
 def _user_update(action: Action) -> UserUpdate:

@@ -20,11 +20,13 @@ from lms_bridge.gate import MirrorState
 from lms_bridge.i18n import N_
 from lms_bridge.settings.moodle_sites import FieldMode, Site
 from lms_bridge.sync.actions import Action, Conflict, Kind
-from lms_bridge.sync.desired import CUSTOM, DesiredUser, Subject
+from lms_bridge.sync.desired import CUSTOM, DesiredUser, Subject, parked_values
 from lms_bridge.sync.mirrors import MirrorView
+from lms_bridge.sync.ties import NONE, Ties
 from moodle_ws.users import MoodleUser, same_email
 
 SUSPENDED_IN_MOODLE = N_("suspended in Moodle")
+NOT_OURS = N_("the user of a joined account is not ours to close: suspend it in Moodle")
 PROTECTED = N_("the Moodle user is protected")
 PROTECTED_IDS = frozenset({1, 2})
 """Guest and first administrator: Moodle's installer makes them in this order."""
@@ -67,6 +69,8 @@ class Rules:
     """User names never touched."""
     own_user: int = 0
     """The id of the token's own user: suspending it would end our own access (ground truth §3)."""
+    adopts: frozenset[str] = frozenset()
+    """Sign-in methods that are changed in place when a link asks for it."""
 
 
 def compare(
@@ -79,23 +83,27 @@ def compare(
     member_of: frozenset[str] | None = None,
     decision: str = "",
     shared_address: bool = False,
+    ties: Ties = NONE,
 ) -> Comparison:
     """Compare one account.
 
     `observed` is the user a look-up by id (for a mirrored account) or by name returned, None when it returned
     nobody. `member_of` holds the ID numbers of our cohorts Moodle shows the user in; None: not looked at. `decision`
     is the gate's first obstacle, for the reason of a closing. `shared_address`: another account of ours holds the
-    same address at this site (`source.without_address`), so this one's is not written.
+    same address at this site (`source.without_address`), so this one's is not written. `ties`: to accounts that were
+    joined to this one, or to the one that was kept.
     """
     if shared_address:
         fields = {name: value for name, value in desired.fields.items() if name != "email"}
         desired = replace(desired, fields=fields)
-    look = _Look(subject, desired, mirror, rules, member_of, decision)
+    look = _Look(subject, desired, mirror, rules, member_of, decision, ties)
     if observed is None:
         return look.nobody()
     problem = look.problem(observed)
     if problem is not None:
         return look.conflict(problem, observed)
+    if look.joined:
+        return look.parked(observed)
     return look.closed(observed) if desired.suspended else look.opened(observed)
 
 
@@ -107,6 +115,12 @@ class _Look:
     rules: Rules
     member_of: frozenset[str] | None
     decision: str
+    ties: Ties
+
+    @property
+    def joined(self) -> bool:
+        """Whether the account was joined to another one: its user is parked."""
+        return self.subject.facts.merged_into_id is not None
 
     # -- nobody there --------------------------------------------------------------------------------------------------
 
@@ -137,16 +151,22 @@ class _Look:
             return PROTECTED
         if user.username is None or user.auth is None or user.suspended is None:
             return N_("Moodle does not show user name, auth method or suspension")
-        if user.auth != self.desired.auth:
+        if user.auth != self.desired.auth and not (self._changes_in_place and user.auth in self.rules.adopts):
             return N_("the user has another sign-in method")
         if user.confirmed is False:
             return N_("the user is not confirmed in Moodle")
         expected = self.mirror.written.get("username", self.desired.username)
         if user.username not in (self.desired.username, expected):
             return N_("the user was renamed in Moodle")
+        if self.joined and not self.mirror.owned:
+            return None if user.suspended else NOT_OURS
         if user.username != self.desired.username and not self.mirror.owned:
             return N_("the user name is not the account's")
         return None
+
+    @property
+    def _changes_in_place(self) -> bool:
+        return self.mirror.owned and (self.joined or self.ties.keeps)
 
     def conflict(self, problem: str, user: MoodleUser | None) -> Comparison:
         """Nothing is written, not even a closing: it is not certain whose user this is. No ticket is issued either."""
@@ -180,6 +200,23 @@ class _Look:
             noted=noted,
             problem=_texts(conflicts),
         )
+
+    def parked(self, user: MoodleUser) -> Comparison:
+        """The person goes on with another user: this one is closed, and bears nothing that the other is to have."""
+        if not self.mirror.owned:
+            return Comparison(MirrorState.IN_STEP, moodle_id=user.id)
+        actions: list[Action] = []
+        if not user.suspended:
+            actions.append(self._action(Kind.CLOSE, user.id, {"suspended": False}, {"suspended": True}, self.decision))
+        away = {"username": self.desired.username}
+        for name, value in self.ties.yields.items():
+            theirs = observed_value(user, name) or self.mirror.written.get(name)
+            if theirs is not None and _same(name, theirs, value):
+                away[name] = parked_values(self.subject.key)[name]
+        before = {name: observed_value(user, name) for name in away}
+        if before != away:
+            actions.append(self._action(Kind.PARK, user.id, before, away, N_("out of the way of the kept user")))
+        return Comparison(MirrorState.IN_STEP, tuple(actions), moodle_id=user.id)
 
     def opened(self, user: MoodleUser) -> Comparison:
         if user.suspended and not self.mirror.suspended_by_us:
@@ -221,10 +258,28 @@ class _Look:
             else:
                 before[name], after[name] = theirs, ours
                 drifted = drifted or last == ours
+        if user.auth != self.desired.auth:
+            before["auth"], after["auth"] = user.auth, self.desired.auth
         if not after:
             return [], tuple(conflicts), noted
         reason = N_("changed in Moodle") if drifted else N_("changed here")
-        return [self._action(Kind.REFRESH, user.id, before, after, reason)], tuple(conflicts), noted
+        write = self._action(Kind.REFRESH, user.id, before, after, reason)
+        needs = self._in_the_way(after)
+        if needs:
+            write = replace(write, kind=Kind.TAKE, needs=needs, reason=N_("another user had it until now"))
+        return [write], tuple(conflicts), noted
+
+    def _in_the_way(self, after: Mapping[str, Any]) -> tuple[int, ...]:
+        """Whose user must be read back before `after` is written, because it may bear the name or the address."""
+        if not after.keys() & {"username", "email"}:
+            return ()
+        email = after.get("email")
+        return tuple(
+            other.moodle_id
+            for other in self.ties.before
+            if other.moodle_id is not None
+            and (not other.away or (email is not None and same_email(email, other.email)))
+        )
 
     def _owned_fields(self) -> Iterator[tuple[str, str]]:
         if self.subject.facts.erased_at is None:

@@ -18,6 +18,9 @@ IDNUMBER_LENGTH = 255
 CUSTOM = "custom:"
 """What the name of a custom profile field begins with here, so that it never meets a field of Moodle's own."""
 KEY_PREFIX = "lmsb-"
+PARKED = KEY_PREFIX + "merged-"
+NOWHERE = "@merged.invalid"
+"""A domain that exists nowhere (RFC 2606); Moodle takes such an address and sends nothing to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,13 @@ class DesiredUser:
 
 
 def desired_user(subject: Subject, site: Site, *, admitted: bool) -> DesiredUser:
-    """The Moodle user of an account. `admitted` is the gate's word, Moodle itself left aside (I6)."""
+    """The Moodle user of an account. `admitted` is the gate's word, Moodle itself left aside (I6).
+
+    That of an account that was joined to another one is closed and out of the way, and otherwise left as it is.
+    """
     facts = subject.facts
+    if facts.merged_into_id is not None:
+        return DesiredUser(parked_username(subject.key), site.auth_method, True, {}, None)
     erased = facts.erased_at is not None
     return DesiredUser(
         username=facts.username,
@@ -67,6 +75,16 @@ def modes(site: Site) -> Mapping[str, FieldMode]:
 def bridge_key(subject: Subject) -> str:
     """The bridge's own key of the account, as it is written into Moodle."""
     return KEY_PREFIX + subject.key
+
+
+def parked_username(key: str) -> str:
+    """What the user of a joined account is called, by the account's key: a name that nobody has and nobody gets."""
+    return PARKED + key
+
+
+def parked_values(key: str) -> Mapping[str, str]:
+    """What stands in the fields that such a user gives up (`ties.YIELDED`): as unique as its name, and nobody's."""
+    return {"email": parked_username(key) + NOWHERE, "idnumber": parked_username(key)}
 
 
 def _fields(subject: Subject, site: Site) -> dict[str, str]:

@@ -56,6 +56,12 @@ def intend(session: Session, actions: Sequence[Action], *, site: str, run_id: in
     return [entry.id for entry in entries]
 
 
+def owners(session: Session, entry_ids: Sequence[int]) -> dict[int, AccountId]:
+    """Whose user each entry is about. A link takes the open entries of a user along (`lms_bridge.sync.merges`)."""
+    query = select(JournalEntry.id, JournalEntry.account_id).where(JournalEntry.id.in_(entry_ids))
+    return {row.id: row.account_id for row in session.execute(query)}
+
+
 def settle(session: Session, outcomes: Mapping[int, Outcome], *, now: datetime) -> None:
     """Say what became of entries, by their ids."""
     rows: list[dict[str, Any]] = []

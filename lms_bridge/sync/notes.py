@@ -21,6 +21,8 @@ def note(session: Session, entry: Entry, comparison: Comparison, site: str, now:
     """Write down where the account stands. With nothing left to do it is handled, until it changes again."""
     facts = entry.subject.facts
     row = mirrors.ensure_mirror(session, facts.account_id, site)
+    if row.moodle_id != entry.mirror.moodle_id:
+        return  # a link or another window changed whose user it is meanwhile: what was found is of another one
     for name, value in changes(entry, comparison, now).items():
         setattr(row, name, value)
     row.recheck_at = mirrors.next_change(facts, now)

@@ -28,6 +28,7 @@ from lms_bridge.sync.compare import Comparison, Rules, compare, protected_names
 from lms_bridge.sync.desired import desired_user, modes
 from lms_bridge.sync.observed import Found, ask, look_up
 from lms_bridge.sync.source import Entry
+from lms_bridge.sync.ties import NONE, Ties
 from moodle_ws.batches import MOST_ROWS
 from moodle_ws.client import MoodleClient
 from moodle_ws.users import MoodleUser
@@ -166,6 +167,7 @@ def make_plan(
     cohorts: Cohorts,
     own_user: int,
     without_address: frozenset[AccountId],
+    ties: Callable[[Sequence[Entry]], Mapping[AccountId, Ties]],
     clock: Callable[[], datetime],
     record: Recorder | None = None,
     progress: Callable[[int], None] = lambda _read: None,
@@ -183,6 +185,7 @@ def make_plan(
         runs_before_absence=RUNS_BEFORE_ABSENCE,
         protected=protected_names(site),
         own_user=own_user,
+        adopts=frozenset(site.adopts),
     )
     read = in_step = without = suspended_elsewhere = 0
     absent: list[int] = []
@@ -194,9 +197,11 @@ def make_plan(
             asked = [entry for entry, decision in decided if _to_ask(entry, decision.admitted, rules)]
             found = look_up(client, asked, pool)
             compared = []
+            tied = ties(asked)
             for entry, decision in decided:
                 shared = entry.account_id in without_address
-                comparison = _compare(entry, decision, found, site, rules, cohorts, shared_address=shared)
+                tie = tied.get(entry.account_id, NONE)
+                comparison = _compare(entry, decision, found, site, rules, cohorts, shared_address=shared, ties=tie)
                 compared.append((entry, comparison))
             done = _without_taken_addresses(client, compared, pool)
             for entry, comparison in done:
@@ -239,6 +244,7 @@ def _compare(
     cohorts: Cohorts,
     *,
     shared_address: bool,
+    ties: Ties,
 ) -> Comparison:
     mirror = entry.mirror
     if entry.account_id in found.unreadable:
@@ -257,6 +263,7 @@ def _compare(
         member_of=cohorts.of(user.id if user else None),
         decision="" if decision.admitted else decision.first.value,
         shared_address=shared_address,
+        ties=ties,
     )
 
 

@@ -24,7 +24,9 @@ SHOWN = 500
 
 TITLES = {
     Kind.CLOSE: N_("Users to suspend"),
+    Kind.PARK: N_("Users of joined accounts to move out of the way"),
     Kind.REFRESH: N_("Users to bring up to date"),
+    Kind.TAKE: N_("Kept users to give a name or an address that another one had"),
     Kind.ADOPT: N_("Users to take over"),
     Kind.CREATE: N_("Users to create"),
     Kind.OPEN: N_("Users to open again"),

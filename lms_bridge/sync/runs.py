@@ -33,6 +33,7 @@ from lms_bridge.sync.notes import changes, note, note_seen
 from lms_bridge.sync.plan import Cohorts, Plan, PlanFile, make_plan, read_cohorts
 from lms_bridge.sync.sites import MoodleSites, enrol_sites, note_success, note_trouble, policy_behind
 from lms_bridge.sync.source import Entry
+from lms_bridge.sync.ties import ties_of
 from moodle_ws.batches import MOST_ROWS
 from moodle_ws.client import MoodleClient
 from moodle_ws.cohorts import NewCohort
@@ -241,6 +242,7 @@ class _Run:
             cohorts=cohorts,
             own_user=own_user,
             without_address=source.without_address(self._database, self._site.name),
+            ties=lambda entries: ties_of(self._database, entries, self._site),
             clock=self._tools.clock,
             record=self._record if record else None,
             progress=progress,

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, exists, func, or_, select
 
 from external_accounts.accounts import FACT_COLUMNS, facts_from_row
 from external_accounts.database import Database, Prepared, read_time
 from external_accounts.identities import LOCAL
+from external_accounts.linking_schema import AccountLink
 from external_accounts.schema import Account, AccountId, Address, SignInIdentity
 from lms_bridge.cas.tickets import read_json
 from lms_bridge.gate import MirrorState
@@ -31,6 +32,9 @@ _COLUMNS = (
     .limit(1)
     .scalar_subquery()
     .label("attributes"),
+    or_(exists().where(AccountLink.kept_id == Account.id), exists().where(AccountLink.other_id == Account.id)).label(
+        "linked"
+    ),
     Mirror.moodle_id,
     Mirror.state,
     Mirror.owned,
@@ -71,6 +75,8 @@ class Entry:
 
     subject: Subject
     mirror: MirrorView
+    linked: bool = False
+    """Whether the account was ever joined to another one, or another one to it: see `lms_bridge.sync.ties`."""
 
     @property
     def account_id(self) -> AccountId:
@@ -88,17 +94,24 @@ def without_address(database: Database, site: str, account_id: AccountId | None 
     """The accounts whose confirmed address belongs to another account at this site.
 
     An address goes to one user (Moodle may refuse or mix up two): to the account that has it there already, else to
-    the oldest. The others are for a human. Looks at all accounts, or at those that share `account_id`'s address.
+    the oldest. The others are for a human. Accounts that were joined to another one have no part in it. Looks at all
+    accounts, or at those that share `account_id`'s address.
     """
-    confirmed = select(Address.email_key).where(Address.is_primary, Address.confirmed_at.is_not(None))
+    confirmed = (
+        select(Address.email_key)
+        .join(Account, Account.id == Address.account_id)
+        .where(Address.is_primary, Address.confirmed_at.is_not(None), Account.merged_into_id.is_(None))
+    )
     if account_id is None:
         keys = confirmed.group_by(Address.email_key).having(func.count() > 1)
     else:
         keys = confirmed.where(Address.account_id == account_id)
     query = (
         select(Address.email_key, Address.account_id, Mirror.written)
+        .join(Account, Account.id == Address.account_id)
         .outerjoin(Mirror, (Mirror.account_id == Address.account_id) & (Mirror.site == site))
         .where(Address.is_primary, Address.confirmed_at.is_not(None), Address.email_key.in_(keys))
+        .where(Account.merged_into_id.is_(None))
         .order_by(Address.account_id)
     )
     sharing: dict[str, list[tuple[bool, AccountId]]] = defaultdict(list)
@@ -137,7 +150,7 @@ def stream(database: Database, site: str, upto: AccountId) -> Iterator[list[Entr
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    key, attributes, moodle_id, state, owned, by_us, written, version, *more = row[len(FACT_COLUMNS) :]
+    key, attributes, linked, moodle_id, state, owned, by_us, written, version, *more = row[len(FACT_COLUMNS) :]
     mirror = MirrorView()
     if state is not None:
         seen_at, absent_runs, due, conflicts, problem = more
@@ -154,4 +167,4 @@ def _entry(row: tuple[Any, ...]) -> Entry:
             conflicts=read_json(conflicts) or (),
             problem=problem,
         )
-    return Entry(Subject(facts_from_row(row), key, read_json(attributes) or {}), mirror)
+    return Entry(Subject(facts_from_row(row), key, read_json(attributes) or {}), mirror, bool(linked))

@@ -11,8 +11,9 @@ from sqlalchemy import func, select
 
 from external_accounts.database import Database
 from external_accounts.schema import Account
-from lms_bridge.schema import JournalEntry, Mirror, SiteState, SyncRun
+from lms_bridge.schema import JournalEntry, Mirror, MoodleMerge, SiteState, SyncRun
 from lms_bridge.sync import journal
+from lms_bridge.sync.merges import OPEN
 
 LISTED = 20
 
@@ -48,6 +49,9 @@ class SiteStatus:
     running_until: datetime | None
     runs: Sequence[Mapping[str, Any]]
     problems: Sequence[Problem]
+    merges: int
+    """Work for an administrator of Moodle: see `lms_bridge.sync.merge_list`."""
+    merges_since: datetime | None
 
 
 def of_site(database: Database, site: str, *, now: datetime) -> SiteStatus:
@@ -68,6 +72,10 @@ def of_site(database: Database, site: str, *, now: datetime) -> SiteStatus:
         )
         runs = session.scalars(select(SyncRun).where(SyncRun.site == site).order_by(SyncRun.id.desc()).limit(5))
         lease = row.run_lease_until
+        waiting = (MoodleMerge.site == site, MoodleMerge.state == OPEN)
+        merges, merges_since = session.execute(
+            select(func.count(), func.min(MoodleMerge.made_at)).where(*waiting)
+        ).one()
         return SiteStatus(
             site=site,
             states=states,
@@ -101,6 +109,8 @@ def of_site(database: Database, site: str, *, now: datetime) -> SiteStatus:
                 for run in runs
             ],
             problems=[Problem(*problem) for problem in problems],
+            merges=merges,
+            merges_since=merges_since,
         )
 
 
@@ -117,6 +127,10 @@ def lines(found: SiteStatus) -> Sequence[str]:
         text.append("  A run is at work now.")
     if found.unsettled:
         text.append(f"  {found.unsettled} writes with an unknown outcome; the next run reads them back.")
+    if found.merges and found.merges_since:
+        text.append(
+            f"  {found.merges} merges wait, the oldest since {_at(found.merges_since)}: `lms-bridge merges list`."
+        )
     last = f"the last complete run was at {_at(found.complete_run_at)}" if found.complete_run_at else "no run yet"
     text.append(f"  Moodle {found.release or 'not met yet'}; {last}.")
     for run in found.runs:

@@ -6,7 +6,7 @@ who was seen in step not long ago.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -28,8 +28,9 @@ from lms_bridge.sync.mirrors import is_fresh, outlives_outage
 from lms_bridge.sync.notes import note
 from lms_bridge.sync.sites import MoodleSites, note_success, note_trouble
 from lms_bridge.sync.source import Entry
+from lms_bridge.sync.ties import NONE, Predecessor, ties_of
 from moodle_ws.errors import BadRequest, InvalidResponse, MoodleError
-from moodle_ws.users import MoodleUser
+from moodle_ws.users import MoodleUser, same_email
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +78,7 @@ def step(
     if decision.admitted and is_fresh(mirror, facts, site, now):
         return MirrorState.IN_STEP
     creates = entering or site.creates == "admitted"
-    step = _Step(database, sites, site, entry, decision, now, creates=creates)
+    step = _Step(database, sites, site, entry, decision, now, policy=policy, creates=creates)
     if mirror.moodle_id is None and not mirror.owned and not (decision.admitted and creates):
         # Nothing in Moodle to close, and nobody is created who may not enter.
         step.note(Comparison(MirrorState.PENDING))
@@ -111,6 +112,7 @@ class _Step:
         decision: Decision,
         now: datetime,
         *,
+        policy: Policy,
         creates: bool,
     ) -> None:
         self._database = database
@@ -118,24 +120,53 @@ class _Step:
         self._entry = entry
         self._decision = decision
         self._now = now
+        self._policy = policy
+        self._sites = sites
         self._creates = creates
+        self._ties = NONE
         self._client = sites.client(site.name)
         self._cohort_ids = known_cohorts(database, site)
         self._writer = Writer(database, self._client, site, self._cohort_ids, lambda: now)
 
     def run(self) -> MirrorState:
-        """Raises MoodleError when Moodle could not be asked or did not answer."""
+        """Bring the account into step, and before it those that have to go first: whoever joined two accounts enters
+        with the kept user at once, and not when somebody has come to the other one.
+
+        Raises MoodleError when Moodle could not be asked or did not answer.
+        """
+        for other in self._read_ties():
+            if not other.away or same_email(other.email, self._entry.subject.facts.email or ""):
+                self._for(other.account_id).run_alone()
+        return self.run_alone()
+
+    def run_alone(self) -> MirrorState:
+        """As `run`, of this account alone."""
         self._settle_open()
+        self._read_ties()
         comparison = self._compare(self._look())
         self.note(comparison)
         for action in comparison.actions:
             outcome = self._writer.write([action])[0]
             if outcome.state == journal.LOST:
                 return MirrorState.PENDING  # still due: the account changed meanwhile, or Moodle did not do it
-            if not outcome.done and action.kind in (Kind.CLOSE, Kind.CREATE, Kind.OPEN):
+            keeps_out = action.kind in (Kind.CLOSE, Kind.CREATE, Kind.OPEN) or "username" in action.after
+            if not outcome.done and keeps_out:
                 self._handled()
                 return MirrorState.CONFLICT
         return comparison.state
+
+    def _for(self, account_id: AccountId) -> _Step:
+        entry = source.one(self._database, account_id, self._site.name)
+        assert entry is not None  # noqa: S101 (accounts are never deleted)
+        decision = gate.decide(entry.subject.facts, self._policy, self._now)
+        return _Step(
+            self._database, self._sites, self._site, entry, decision, self._now, policy=self._policy, creates=False
+        )
+
+    def _read_ties(self) -> Sequence[Predecessor]:
+        found = ties_of(self._database, [self._entry], self._site)
+        self._ties = found.get(self._entry.account_id, NONE)
+        return self._ties.before
 
     def end_sessions(self) -> None:
         """Suspend and lift: the only way to end a Moodle user's sessions from outside (ground truth §3).
@@ -208,13 +239,25 @@ class _Step:
             # A cohort that is not made yet is for the next run over the whole site.
             desired = replace(desired, cohorts=desired.cohorts & self._cohort_ids.keys())
         first = "" if self._decision.admitted else self._decision.first.value
-        rules = Rules(modes(self._site), creates=self._creates, protected=protected_names(self._site))
+        rules = Rules(
+            modes(self._site),
+            creates=self._creates,
+            protected=protected_names(self._site),
+            adopts=frozenset(self._site.adopts),
+        )
         # Asked only when it is to be told: most looks find it written already.
         told = self._entry.mirror.written.get("email") == desired.fields.get("email")
         account = self._entry.account_id
         shared = not told and account in source.without_address(self._database, self._site.name, account)
         return compare(
-            self._entry.subject, desired, user, self._entry.mirror, rules, decision=first, shared_address=shared
+            self._entry.subject,
+            desired,
+            user,
+            self._entry.mirror,
+            rules,
+            decision=first,
+            shared_address=shared,
+            ties=self._ties,
         )
 
 
@@ -234,7 +277,7 @@ def end_moodle_sessions(
     entry = source.one(database, account_id, site)
     if entry is not None:
         decision = gate.decide(entry.subject.facts, policy, now)
-        _Step(database, sites, sites.site(site), entry, decision, now, creates=False).end_sessions()
+        _Step(database, sites, sites.site(site), entry, decision, now, policy=policy, creates=False).end_sessions()
     with database.begin() as session:
         mirrors.ensure_mirror(session, account_id, site).sign_out_pending = False
 

@@ -8,7 +8,7 @@ counted over the last hour, and a wave of changes waits for a run over the whole
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,6 +28,7 @@ from lms_bridge.sync.runs import Orders, run_site, tools_of
 from lms_bridge.sync.sites import NoServiceBehind, policy_behind
 from lms_bridge.sync.source import Entry
 from lms_bridge.sync.step import RETRY, step
+from lms_bridge.sync.ties import NONE, ties_of
 from moodle_ws.errors import MoodleError
 
 log = structlog.get_logger(__name__)
@@ -120,10 +121,9 @@ def _is_wave(runtime: Runtime, site: Site, now: datetime) -> bool:
 
 
 def _is_one_closing_too_many(runtime: Runtime, site: Site, entry: Entry, policy: gate.Policy, now: datetime) -> bool:
-    """Whether bringing this account into step would suspend one user too many within the hour."""
-    if not entry.mirror.owned or entry.mirror.suspended_by_us:
-        return False
-    if gate.decide(entry.subject.facts, policy, now).admitted:
+    """Whether bringing this account into step would suspend one user too many within the hour: its own, or one that
+    has to be out of its way first."""
+    if not any(_would_be_closed(one, policy, now) for one in (entry, *_predecessors(runtime, site, entry))):
         return False
     query = select(func.count()).where(
         JournalEntry.site == site.name,
@@ -135,6 +135,19 @@ def _is_one_closing_too_many(runtime: Runtime, site: Site, entry: Entry, policy:
     with runtime.database.read() as session:
         closed = session.scalar(query) or 0
     return closed >= _closing_limit(runtime, site, now)
+
+
+def _would_be_closed(entry: Entry, policy: gate.Policy, now: datetime) -> bool:
+    mirror = entry.mirror
+    return mirror.owned and not mirror.suspended_by_us and not gate.decide(entry.subject.facts, policy, now).admitted
+
+
+def _predecessors(runtime: Runtime, site: Site, entry: Entry) -> Iterator[Entry]:
+    tied = ties_of(runtime.database, [entry], site).get(entry.account_id, NONE)
+    for other in tied.before:
+        theirs = source.one(runtime.database, other.account_id, site.name)
+        if theirs is not None:
+            yield theirs
 
 
 def _closing_limit(runtime: Runtime, site: Site, now: datetime) -> int:

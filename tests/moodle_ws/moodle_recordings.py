@@ -38,6 +38,7 @@ IMPLEMENTED = (
     "core_course_get_courses",
     "core_course_get_courses_by_field",
     "core_enrol_get_enrolled_users",
+    "core_enrol_get_users_courses",
     "core_user_update_user_preferences",
     "enrol_manual_enrol_users",
     "core_auth_request_password_reset",

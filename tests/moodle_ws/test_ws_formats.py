@@ -64,6 +64,7 @@ ASKED: dict[str, Callable[[MoodleClient], Any]] = {
     ),
     "remove_cohort_members": lambda client: client.remove_cohort_members([Membership(1, ANNE), Membership(1, 999)]),
     "courses_by_field": lambda client: client.courses_by_field("id", 2),
+    "courses_of": lambda client: client.courses_of(4),
     "enrol_users": lambda client: client.enrol_users(
         [Enrolment(roleid=5, userid=ANNE, courseid=2, suspend=False), Enrolment(roleid=1, userid=ANNE, courseid=2)]
     ),

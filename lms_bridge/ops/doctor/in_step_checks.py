@@ -14,6 +14,8 @@ from lms_bridge.sync.status import SiteStatus
 
 RUN_PATIENCE = timedelta(days=2)
 """A nightly run that failed once is mended by the next; two in a row are worth a look."""
+MERGE_PATIENCE = timedelta(days=21)
+"""A person has a week to undo; then course work that lies elsewhere is missed."""
 STATUS = "lms-bridge sync status"
 PLAN = "lms-bridge sync plan"
 
@@ -24,6 +26,7 @@ def check(status: SiteStatus, now: datetime) -> Iterator[Finding]:
     yield held(area, status, now)
     yield conflicts(area, status)
     yield unsettled(area, status)
+    yield merges(area, status, now)
 
 
 def complete_run(area: str, status: SiteStatus, now: datetime) -> Finding:
@@ -66,4 +69,25 @@ def unsettled(area: str, status: SiteStatus) -> Finding:
     return subject.warning(
         ngettext("%(num)d write is open", "%(num)d writes are open", status.unsettled),
         _("The next run reads them back: %(command)s", command="lms-bridge sync apply"),
+    )
+
+
+def merges(area: str, status: SiteStatus, now: datetime) -> Finding:
+    subject = Subject(area, "merges", _("Course work of people with two users is moved"), "lms-bridge merges list")
+    if not status.merges or status.merges_since is None:
+        return subject.ok(_("none waits"))
+    seen = ngettext(
+        "%(num)d merge waits, for %(age)s",
+        "%(num)d merges wait, the oldest for %(age)s",
+        status.merges,
+        age=words.age(status.merges_since, now),
+    )
+    if now - status.merges_since <= MERGE_PATIENCE:
+        return subject.ok(seen)
+    return subject.warning(
+        seen,
+        _(
+            "An administrator of that Moodle makes them with the merge-users plugin: %(command)s",
+            command="lms-bridge merges export",
+        ),
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from lms_bridge.schema import JournalEntry, SiteState
+from sqlalchemy import select
+
+from lms_bridge.schema import JournalEntry, MoodleMerge, SiteState
 from lms_bridge.sync.sites import enrol_sites
 from tests.lms_bridge.ops.doctor.conftest import Clinic
-from tests.lms_bridge.sync.site_runs import account_id, run
+from tests.lms_bridge.sync.joined import link
+from tests.lms_bridge.sync.site_runs import account_id, add_person, run, run_asked
 
-CHECKS = ("complete_run", "held_changes", "conflicts", "unsettled_writes")
+CHECKS = ("complete_run", "held_changes", "conflicts", "unsettled_writes", "merges")
 
 
 def test_a_bridge_that_never_went_over_the_site_is_told_to_begin(clinic: Clinic) -> None:
@@ -62,3 +65,22 @@ def test_a_write_that_a_crash_left_open_is_noticed(clinic: Clinic) -> None:
         session.add(entry)
     line = clinic.examine().line("unsettled_writes")
     assert (line["verdict"], line["seen"]) == ("warning", "1 write is open")
+
+
+def test_merges_that_wait_are_counted_with_their_age_and_after_three_weeks_somebody_should_make_them(
+    clinic: Clinic,
+) -> None:
+    assert clinic.examine().line("merges")["seen"] == "none waits"
+    add_person(clinic.world.bridge, "member", family="Lovelace")
+    run_asked(clinic.world)
+    link(clinic.world, "ext.ada", "member")
+    with clinic.world.bridge.runtime.database.begin() as session:
+        [merge] = session.scalars(select(MoodleMerge))
+        merge.made_at = clinic.world.bridge.clock() - timedelta(days=3)
+    line = clinic.examine().line("merges")
+    assert (line["verdict"], line["seen"]) == ("ok", "1 merge waits, for 3 days")
+    with clinic.world.bridge.runtime.database.begin() as session:
+        session.merge(merge).made_at = clinic.world.bridge.clock() - timedelta(days=22)
+    line = clinic.examine().line("merges")
+    assert line["verdict"] == "warning"
+    assert "lms-bridge merges export" in line["fix"]
