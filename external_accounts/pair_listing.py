@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, func, select, tuple_
 from sqlalchemy.orm import Session, aliased
 
 from external_accounts.accounts import Person
 from external_accounts.duplicates import Fact
-from external_accounts.likely_pairs import WAITING
 from external_accounts.linking_schema import LikelyPair
 from external_accounts.schema import Account, AccountId
 
@@ -40,22 +39,32 @@ class Listed:
     second: Side
 
 
+def some(session: Session, pair_ids: Sequence[int]) -> Sequence[Listed]:
+    """These pairs, the likeliest first; those there are."""
+    return _listed(session, LikelyPair.id.in_(pair_ids))
+
+
 def page(session: Session, *, state: str, points: int, after: int | None, limit: int) -> Sequence[Listed]:
     """Pairs in `state` with at least so many `points`; from the one behind the pair `after`, or from the first."""
     beyond = session.get(LikelyPair, after) if after is not None else None
     if after is not None and beyond is None:
         return []
+    wanted = [_wanted(state, points)]
+    if beyond is not None:
+        wanted.append(tuple_(LikelyPair.points, LikelyPair.id) < tuple_(beyond.points, beyond.id))
+    return _listed(session, *wanted, limit=limit)
+
+
+def _listed(session: Session, *conditions: ColumnElement[bool], limit: int | None = None) -> Sequence[Listed]:
     one, other = aliased(Account), aliased(Account)
     query = (
         select(LikelyPair, one, other)
         .join(one, one.id == LikelyPair.first_id)
         .join(other, other.id == LikelyPair.second_id)
-        .where(_wanted(state, points))
+        .where(*conditions)
         .order_by(LikelyPair.points.desc(), LikelyPair.id.desc())
         .limit(limit)
     )
-    if beyond is not None:
-        query = query.where(tuple_(LikelyPair.points, LikelyPair.id) < tuple_(beyond.points, beyond.id))
     return [
         Listed(
             pair.id,
@@ -82,10 +91,3 @@ def count(session: Session, *, state: str, points: int) -> int:
 
 def _wanted(state: str, points: int) -> ColumnElement[bool]:
     return and_(LikelyPair.state == state, LikelyPair.points >= points)
-
-
-def waiting_of(session: Session, account_ids: Collection[AccountId]) -> Sequence[LikelyPair]:
-    """The pairs of these accounts of which nobody has said yet whether it is one person, the likeliest first."""
-    theirs = or_(LikelyPair.first_id.in_(account_ids), LikelyPair.second_id.in_(account_ids))
-    query = select(LikelyPair).where(theirs, LikelyPair.state.in_(WAITING))
-    return session.scalars(query.order_by(LikelyPair.points.desc(), LikelyPair.id)).all()

@@ -18,7 +18,15 @@ from lms_bridge.api import accounts as api_accounts
 from lms_bridge.cas import views as cas_views
 from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
 from lms_bridge.helpdesk import assistance as assistance_desk
-from lms_bridge.helpdesk import extension_link, extensions, invitations, letters, registrations
+from lms_bridge.helpdesk import (
+    duplicates,
+    extension_link,
+    extensions,
+    invitations,
+    letters,
+    registrations,
+    several_duplicates,
+)
 from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
 from lms_bridge.selfservice import assistance, charter, confirm, forgot, home, lost, register, reset, why
@@ -34,6 +42,7 @@ from lms_bridge.selfservice.account import (
     open_sessions,
     overview,
     password,
+    second_account,
     second_factor,
     undo,
 )
@@ -55,6 +64,7 @@ ACCOUNT_PAGES = (
     addresses,
     mailbox,
     listing,
+    second_account,
     second_factor,
     undo,
     open_sessions,
@@ -105,6 +115,8 @@ def create_app(runtime: Runtime) -> Flask:
         letter.pages,
         charter.pages,
         registrations.pages,
+        duplicates.pages,
+        several_duplicates.pages,
         invitations.pages,
         extensions.pages,
         extension_link.pages,
