@@ -48,6 +48,8 @@ POINTS: dict[Fact, int] = {
 addresses too. An address that only one of the two has shown to read is worth nothing: anybody can type it."""
 PROVEN: frozenset[Fact] = frozenset({"same_person_key", "same_confirmed_address"})
 """What does not rest on names, which strangers share."""
+STAFF_OFFICE = "external key"
+"""The kind of the keys of the staff office's files (`person_key`)."""
 WORTH_SHOWING = 35
 """Below this a likeness says nothing."""
 

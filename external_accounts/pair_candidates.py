@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from external_accounts.duplicates import Traits, person_key, sought_keys, traits
+from external_accounts.duplicates import STAFF_OFFICE, Traits, person_key, sought_keys, traits
 from external_accounts.institution_schema import NameKey
 from external_accounts.linking_schema import PersonKey
 from external_accounts.schema import Account, AccountId, Address, SignInIdentity
@@ -19,8 +19,6 @@ MOST_NAMESAKES = 20
 """A name that more accounts bear says nothing: by it alone they would be likened in hundreds of pairs."""
 MOST_SHARING = 5
 """An address that more accounts have confirmed is a department's, and a number that more have is a filler (`0`)."""
-STAFF_OFFICE = "external key"
-"""The kind of the keys of the staff office's files."""
 _AT_ONCE = 900
 """Values in one `IN (…)`."""
 

@@ -26,6 +26,7 @@ from lms_bridge.helpdesk import (
     letters,
     registrations,
     several_duplicates,
+    stray_users,
 )
 from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
@@ -117,6 +118,7 @@ def create_app(runtime: Runtime) -> Flask:
         registrations.pages,
         duplicates.pages,
         several_duplicates.pages,
+        stray_users.pages,
         invitations.pages,
         extensions.pages,
         extension_link.pages,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -148,6 +149,11 @@ def fact_words(facts: Sequence[Fact]) -> str:
 def alike_words(alike: Alike) -> str:
     """Whom somebody is like, and why."""
     return f"{alike.username} ({alike.display_name}): {alike.likeness.points} – {fact_words(alike.likeness.facts)}"
+
+
+def alike_document(alike: Alike) -> dict[str, Any]:
+    """The same for programs."""
+    return {"username": alike.username, "points": alike.likeness.points, "facts": list(alike.likeness.facts)}
 
 
 def stop_words(stop: Stop) -> str:

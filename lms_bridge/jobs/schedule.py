@@ -63,6 +63,7 @@ JOBS = (
     Job("seal_events", audit.seal_events, every=5),
     Job("pseudonymise_events", audit.pseudonymise_events, every=3600),
     Job("erase_accounts", people.erase_accounts, every=60),
+    Job("seek_strays", duplicates.seek_strays, every=60),
     Job("seek_pairs", duplicates.seek_pairs, every=5, woken_by=(Account,)),
     Job("write_directory_entries", people.write_directory_entries, every=30, woken_by=(Account,)),
     Job("settle_passwords", people.settle_passwords, every=60),

@@ -143,6 +143,22 @@ def _pairs() -> None:
         sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
     )
     op.create_index("ix_person_keys_account_id", "person_keys", ["account_id"])
+    op.create_table(
+        "stray_users",
+        _id(),
+        _account("account_id"),
+        sa.Column("site", sa.String(40), nullable=False),
+        sa.Column("moodle_id", sa.Integer(), nullable=False),
+        sa.Column("username", sa.String(100), nullable=False),
+        sa.Column("fullname", sa.String(200), nullable=False),
+        sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(10), nullable=False),
+        sa.Column("found_at", MOMENT, nullable=False),
+        sa.Column("decided_at", MOMENT, nullable=True),
+        sa.Column("decided_by", sa.String(120), nullable=False),
+        sa.UniqueConstraint("account_id", "site", "moodle_id", name="uq_stray_users_account_id_site_moodle_id"),
+    )
+    op.create_index("ix_stray_users_state", "stray_users", ["state", "id"])
     op.execute("INSERT INTO pair_checks (account_id) SELECT id FROM accounts WHERE erased_at IS NULL")
     for statement in pair_triggers.statements(op.get_bind().dialect.name):
         op.execute(statement)
