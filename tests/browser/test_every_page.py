@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser import (
     scenes_of_activation,  # noqa: F401 (they add their scenes)
     scenes_of_directories,  # noqa: F401
+    scenes_of_duplicates,  # noqa: F401
     scenes_of_extensions,  # noqa: F401
     scenes_of_lost_identifiers,  # noqa: F401
     scenes_of_registration,  # noqa: F401
