@@ -22,7 +22,10 @@ Fact = Literal[
     "initial",
     "same_birth_name",
     "other_birth_name",
+    "same_person_key",
+    "same_confirmed_address",
     "same_address",
+    "claimed_address",
     "same_unit",
 ]
 
@@ -35,10 +38,18 @@ POINTS: dict[Fact, int] = {
     "initial": 35,
     "same_birth_name": 15,
     "other_birth_name": -20,
+    "same_person_key": 100,
+    "same_confirmed_address": 60,
     "same_address": 50,
+    "claimed_address": 0,
     "same_unit": 10,
 }
-"""What each fact is worth. Of the first six, which are about names, only the strongest counts."""
+"""What each fact is worth. Of the first six, which are about names, only the strongest counts; of those about
+addresses too. An address that only one of the two has shown to read is worth nothing: anybody can type it."""
+PROVEN: frozenset[Fact] = frozenset({"same_person_key", "same_confirmed_address"})
+"""What does not rest on names, which strangers share."""
+STAFF_OFFICE = "external key"
+"""The kind of the keys of the staff office's files (`person_key`)."""
 WORTH_SHOWING = 35
 """Below this a likeness says nothing."""
 
@@ -66,8 +77,14 @@ class Traits:
     family: Words
     birth: Words = ()
     addresses: frozenset[str] = field(default_factory=frozenset)
-    """Keys of its e-mail addresses (`external_accounts.addresses`)."""
+    """Keys of its e-mail addresses (`external_accounts.addresses`) that somebody answers for: an office, or a human."""
     unit: str = ""
+    confirmed: frozenset[str] = field(default_factory=frozenset)
+    """Keys of the addresses that the person has shown to read."""
+    claimed: frozenset[str] = field(default_factory=frozenset)
+    """Keys of those nobody has shown to read."""
+    person_keys: frozenset[int] = field(default_factory=frozenset)
+    """Numbers that name a person elsewhere in the university (`person_key`)."""
 
 
 def traits(
@@ -91,8 +108,10 @@ def likeness(one: Traits, other: Traits) -> Likeness:
         facts.append(names)
         if names != "birth_name" and one.birth and other.birth:
             facts.append("same_birth_name" if _same(one.birth, other.birth) else "other_birth_name")
-    if one.addresses & other.addresses:
-        facts.append("same_address")
+    if one.person_keys & other.person_keys:
+        facts.append("same_person_key")
+    if (address := _address(one, other)) is not None and (facts or POINTS[address]):
+        facts.append(address)
     if facts and one.unit and one.unit == other.unit:
         facts.append("same_unit")
     return Likeness(max(0, sum(POINTS[fact] for fact in facts)), tuple(facts))
@@ -118,6 +137,15 @@ def _names(one: Traits, other: Traits) -> Fact | None:
         return "part_of_given_name"
     short = min(one.given[0], other.given[0], key=len)
     return "initial" if len(short) == 1 and one.given[0][0] == other.given[0][0] else None
+
+
+def _address(one: Traits, other: Traits) -> Fact | None:
+    """The strongest thing to be said about the two people's addresses."""
+    if one.confirmed & other.confirmed:
+        return "same_confirmed_address"
+    if one.addresses & other.addresses:
+        return "same_address"
+    return "claimed_address" if (one.confirmed | one.claimed) & (other.confirmed | other.claimed) else None
 
 
 def _same(one: Words, other: Words) -> bool:
@@ -160,6 +188,11 @@ def _initials(person: Traits) -> set[str]:
         return set()
     surnames = _surnames(person) | {"".join(name) for name in (person.family, person.birth) if name}
     return {" ".join(sorted((person.given[0][0], surname))) for surname in surnames}
+
+
+def person_key(kind: str, value: str) -> int:
+    """The number of `value`, which names a person among all that are of this `kind`, for an index."""
+    return _number(f"{kind} {value.strip().lower()}")
 
 
 def _number(key: str) -> int:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, outbox, parting, proofs
+from external_accounts import audit, likely_pairs, outbox, parting, proofs
 from external_accounts.accounts import lock_account
 from external_accounts.address_changes import Notices
 from external_accounts.handovers import ERASED, hand_over
@@ -202,6 +202,7 @@ def _drop_institutional(session: Session, account: Account, now: datetime) -> No
         .values(state="over", decided_at=now)
     )
     session.execute(update(Extension).where(Extension.account_id == account.id).values(reason="", decision_reason=""))
+    likely_pairs.forget(session, [account.id])
     hand_over(session, ERASED, account.id, now=now)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from external_accounts.addresses import stored_address
-from external_accounts.duplicates import Traits, traits
+from external_accounts.duplicates import STAFF_OFFICE, Traits, person_key, traits
 from external_accounts.import_rows import Wish
 from external_accounts.imports import Facts, Known, KnownAddress
 from external_accounts.name_index import Alike, alike
@@ -24,9 +25,9 @@ PAGE = 2000
 def traits_of(wish: Wish) -> Traits:
     """What is compared of a line that would create an account."""
     addresses = [stored_address(one).key for one in (wish.private_email, wish.institutional_email) if one]
-    return traits(
-        wish.given_name or "", wish.family_name or "", wish.birth_name or "", addresses=addresses, unit=wish.unit or ""
-    )
+    names = (wish.given_name or "", wish.family_name or "", wish.birth_name or "")
+    person = traits(*names, addresses=addresses, unit=wish.unit or "")
+    return replace(person, person_keys=frozenset({person_key(STAFF_OFFICE, wish.external_key)}))
 
 
 def facts_for(

@@ -8,7 +8,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Identity, Index, Integer, String, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    String,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from external_accounts.database import Base
@@ -98,7 +109,9 @@ class LikelyPair(Base):
     second_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"))
     points: Mapped[int] = mapped_column(Integer)
     facts: Mapped[list[str]] = mapped_column(JSON, default=list)
-    """Why, by the names of `external_accounts.duplicates.Fact`."""
+    """Why, by the names of `external_accounts.duplicates.Fact`. Of a pair that was decided: as they were then."""
+    new_facts: Mapped[list[str]] = mapped_column(JSON, default=list)
+    """What has come to light since a decision, for which the pair is open again."""
     state: Mapped[str] = mapped_column(String(12))
     """`open`, `proposed` (to the person), `declined` (by them), `dismissed` (by the help desk), `linked`, `gone`."""
     found_at: Mapped[datetime]
@@ -107,6 +120,34 @@ class LikelyPair(Base):
     decided_at: Mapped[datetime | None]
     decided_by: Mapped[str] = mapped_column(String(120), default="")
     note: Mapped[str] = mapped_column(String(500), default="")
+    declined_at: Mapped[datetime | None]
+    """When one of the two said that the other is not theirs: they are never asked again, whatever is found."""
+
+
+class PairCheck(Base):
+    """An account whose likely pairs are to be looked for: it is new, or something changed that they depend on.
+
+    Written by triggers (`lms_bridge/migrations/triggers.py`), so that no way of changing an account forgets it.
+    """
+
+    __tablename__ = "pair_checks"
+
+    account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"), primary_key=True, autoincrement=False)
+    noted: Mapped[int] = mapped_column(Integer, server_default="1")
+    """Grows with every change: who has looked drops the row only if it is still as it was."""
+    leased_until: Mapped[datetime | None]
+    """Somebody looks; if they die, another one does from then on."""
+
+
+class PersonKey(Base):
+    """A number that names a person elsewhere in the university, hashed (`external_accounts.duplicates.person_key`)."""
+
+    __tablename__ = "person_keys"
+
+    key: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    account_id: Mapped[AccountId] = mapped_column(
+        ForeignKey("accounts.id"), primary_key=True, autoincrement=False, index=True
+    )
 
 
 class AddressCorrection(Base):

@@ -7,15 +7,16 @@ inserts accounts by the thousand writes them itself (`rows`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, delete, event, func, insert, inspect, select
+from sqlalchemy import Connection, Select, delete, event, func, insert, inspect, select
 from sqlalchemy.orm import Mapper, Session
 
 from external_accounts.duplicates import WORTH_SHOWING, Likeness, Traits, likeness, sought_keys, stored_keys, traits
 from external_accounts.institution_schema import NameKey
+from external_accounts.linking_schema import PersonKey
 from external_accounts.schema import Account, AccountId, Address
 
 NAMES = ("given_name", "family_name", "birth_name")
@@ -84,28 +85,43 @@ def alike(session: Session, people: Mapping[str, Traits]) -> dict[str, list[Alik
 
 
 def _candidates(session: Session, people: Mapping[str, Traits]) -> dict[str, set[AccountId]]:
-    by_key: dict[int, list[str]] = defaultdict(list)
-    by_address: dict[str, list[str]] = defaultdict(list)
-    for name, person in people.items():
-        for key in sought_keys(person):
-            by_key[key].append(name)
-        for address in person.addresses:
-            by_address[address].append(name)
     found: dict[str, set[AccountId]] = defaultdict(set)
     place = func.row_number().over(partition_by=NameKey.key, order_by=NameKey.account_id).label("place")
-    for keys in _chunks(sorted(by_key)):
-        counted = select(NameKey.key, NameKey.account_id, place).where(NameKey.key.in_(keys)).subquery()
-        for key, account_id in session.execute(
-            select(counted.c.key, counted.c.account_id).where(counted.c.place <= MOST_ALIKE)
-        ):
-            for name in by_key[key]:
-                found[name].add(account_id)
+    numbered = select(NameKey.key, NameKey.account_id, place)
+    by_name = _seekers(people, sought_keys)
+    for keys in _chunks(sorted(by_name)):
+        counted = numbered.where(NameKey.key.in_(keys)).subquery()
+        few = select(counted.c.key, counted.c.account_id).where(counted.c.place <= MOST_ALIKE)
+        _gather(session, found, by_name, few)
+    by_address = _seekers(people, lambda person: person.addresses)
     for addresses in _chunks(sorted(by_address)):
         holders = select(Address.email_key, Address.account_id).where(Address.email_key.in_(addresses))
-        for address, account_id in session.execute(holders):
-            for name in by_address[address]:
-                found[name].add(account_id)
+        _gather(session, found, by_address, holders)
+    by_number = _seekers(people, lambda person: person.person_keys)
+    for numbers in _chunks(sorted(by_number)):
+        bearers = select(PersonKey.key, PersonKey.account_id).where(PersonKey.key.in_(numbers))
+        _gather(session, found, by_number, bearers)
     return found
+
+
+def _seekers(people: Mapping[str, Traits], values: Callable[[Traits], Iterable[Any]]) -> dict[Any, list[str]]:
+    """Who is looked for by each value."""
+    by_value: dict[Any, list[str]] = defaultdict(list)
+    for name, person in people.items():
+        for value in values(person):
+            by_value[value].append(name)
+    return by_value
+
+
+def _gather(
+    session: Session,
+    found: dict[str, set[AccountId]],
+    by_value: Mapping[Any, list[str]],
+    holders: Select[Any, AccountId],
+) -> None:
+    for value, account_id in session.execute(holders):
+        for name in by_value[value]:
+            found[name].add(account_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +136,22 @@ class _Known:
 
 def _accounts(session: Session, ids: set[AccountId]) -> dict[AccountId, _Known]:
     addresses: dict[AccountId, list[str]] = defaultdict(list)
+    person_keys: dict[AccountId, set[int]] = defaultdict(set)
     columns = (Account.username, Account.external_key, Account.given_name, Account.family_name, Account.birth_name)
     found = {}
     for chunk in _chunks(sorted(ids)):
         held = select(Address.account_id, Address.email_key).where(Address.account_id.in_(chunk))
         for account_id, email_key in session.execute(held):
             addresses[account_id].append(email_key)
-        living = select(Account.id, *columns, Account.unit).where(Account.id.in_(chunk), Account.erased_at.is_(None))
-        living = living.where(Account.merged_into_id.is_(None))
+        borne = select(PersonKey.account_id, PersonKey.key).where(PersonKey.account_id.in_(chunk))
+        for account_id, key in session.execute(borne):
+            person_keys[account_id].add(key)
+        living = select(Account.id, *columns, Account.unit).where(
+            Account.id.in_(chunk), Account.erased_at.is_(None), Account.merged_into_id.is_(None)
+        )
         for number, username, external_key, given, family, birth, unit in session.execute(living):
             person = traits(given, family, birth, addresses=addresses[number], unit=unit)
+            person = replace(person, person_keys=frozenset(person_keys[number]))
             found[number] = _Known(number, username, external_key, f"{given} {family}".strip(), unit, person)
     return found
 

@@ -19,13 +19,16 @@ from lms_bridge.cas import views as cas_views
 from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
 from lms_bridge.helpdesk import (
     account_page,
+    duplicates,
     extension_link,
     extensions,
     invitations,
     letters,
     merges,
     registrations,
+    several_duplicates,
     start,
+    stray_users,
 )
 from lms_bridge.helpdesk import assistance as assistance_desk
 from lms_bridge.ops import health
@@ -43,6 +46,7 @@ from lms_bridge.selfservice.account import (
     open_sessions,
     overview,
     password,
+    second_account,
     second_factor,
     undo,
 )
@@ -67,6 +71,7 @@ ACCOUNT_PAGES = (
     addresses,
     mailbox,
     listing,
+    second_account,
     second_factor,
     undo,
     open_sessions,
@@ -121,6 +126,9 @@ def create_app(runtime: Runtime) -> Flask:
         letter.pages,
         charter.pages,
         registrations.pages,
+        duplicates.pages,
+        several_duplicates.pages,
+        stray_users.pages,
         invitations.pages,
         extensions.pages,
         extension_link.pages,

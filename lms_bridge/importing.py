@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -68,7 +69,10 @@ FACTS: dict[Fact, str] = {
     "initial": N_("same family name and initial"),
     "same_birth_name": N_("same birth name"),
     "other_birth_name": N_("another birth name"),
+    "same_person_key": N_("same number at the university"),
+    "same_confirmed_address": N_("same confirmed e-mail address"),
     "same_address": N_("same e-mail address"),
+    "claimed_address": N_("same e-mail address, which only one of the two has confirmed"),
     "same_unit": N_("same department"),
 }
 STOPS = {
@@ -137,10 +141,19 @@ def note_words(decision: Decision) -> list[str]:
     return [_(NOTES[note]) for note in decision.notes]
 
 
+def fact_words(facts: Sequence[Fact]) -> str:
+    """Why two records are alike, in the reader's language."""
+    return ", ".join(_(FACTS[fact]) for fact in facts)
+
+
 def alike_words(alike: Alike) -> str:
     """Whom somebody is like, and why."""
-    facts = ", ".join(_(FACTS[fact]) for fact in alike.likeness.facts)
-    return f"{alike.username} ({alike.display_name}): {alike.likeness.points} – {facts}"
+    return f"{alike.username} ({alike.display_name}): {alike.likeness.points} – {fact_words(alike.likeness.facts)}"
+
+
+def alike_document(alike: Alike) -> dict[str, Any]:
+    """The same for programs."""
+    return {"username": alike.username, "points": alike.likeness.points, "facts": list(alike.likeness.facts)}
 
 
 def stop_words(stop: Stop) -> str:

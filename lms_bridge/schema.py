@@ -248,6 +248,31 @@ class MoodleMerge(Base):
     done_by: Mapped[str] = mapped_column(String(120), default="")
 
 
+class StrayUser(Base):
+    """A user of a Moodle who may be the person of an account that has another user there, or none. Nothing is written
+    to it (`lms_bridge.sync.strays`)."""
+
+    __tablename__ = "stray_users"
+    __table_args__ = (
+        UniqueConstraint("account_id", "site", "moodle_id"),
+        Index("ix_stray_users_state", "state", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"))
+    site: Mapped[str] = mapped_column(String(40))
+    moodle_id: Mapped[int] = mapped_column(Integer)
+    username: Mapped[str] = mapped_column(String(100))
+    fullname: Mapped[str] = mapped_column(String(200))
+    facts: Mapped[list[str]] = mapped_column(JSON, default=list)
+    """By what a look-up found it: `email`, `idnumber`, `username`."""
+    state: Mapped[str] = mapped_column(String(10))
+    """`open`, or `dismissed` (by the help desk)."""
+    found_at: Mapped[datetime]
+    decided_at: Mapped[datetime | None]
+    decided_by: Mapped[str] = mapped_column(String(120), default="")
+
+
 class NightlyWork(Base):
     """The night of which a nightly job was begun last: one process begins it."""
 

@@ -18,6 +18,7 @@ COMMANDS = (
     "db",
     "demo",
     "doctor",
+    "duplicates",
     "hooks",
     "import",
     "invitations",

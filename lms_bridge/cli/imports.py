@@ -268,8 +268,5 @@ def _row_document(row: Row, outcome: Outcome | None) -> dict[str, Any]:
             for one in decision.problems
         ],
         "notes": list(decision.notes),
-        "alike": [
-            {"username": one.username, "points": one.likeness.points, "facts": list(one.likeness.facts)}
-            for one in decision.alike
-        ],
+        "alike": [importing.alike_document(one) for one in decision.alike],
     }

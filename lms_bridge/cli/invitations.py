@@ -22,7 +22,7 @@ from external_accounts.invitations import AddressOfMember, AlreadyUnderWay
 from external_accounts.registration_outcome import AddressHasAccount
 from external_accounts.registration_steps import ACCEPTED, INVITED
 from external_accounts.schema import Registration
-from lms_bridge import i18n
+from lms_bridge import i18n, importing
 from lms_bridge.cli.operator import fail, last_day, operator, running
 from lms_bridge.helpdesk import inviting
 from lms_bridge.helpdesk.inviting import VERDICTS, Guest, Judged, NoSuchSponsor
@@ -46,6 +46,7 @@ def invitations() -> None:
 @click.option("--family-name", required=True)
 @click.option("--until", help="Last day of the account: 2027-06-30. Else `registration.rights_months` counts.")
 @click.option("--sponsor", default="", help="User name or address of who answers for them.")
+@click.option("--homonym-checked", is_flag=True, help="You made sure that the accounts like theirs are other people’s.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 @click.pass_context
 def send(
@@ -55,6 +56,7 @@ def send(
     family_name: str,
     until: str | None,
     sponsor: str,
+    homonym_checked: bool,
     as_json: bool,
 ) -> None:
     """Invite one person: they receive a link, choose a password, and have an account."""
@@ -62,6 +64,8 @@ def send(
         _check_open(runtime)
         person = Person(given_name.strip()[:100], family_name.strip()[:100])
         guest = Guest(_address(email), person, last_day(runtime, until), sponsor)
+        if not homonym_checked:
+            _stop_if_alike(runtime, guest)
         try:
             with runtime.database.begin() as session:
                 by = operator()
@@ -75,6 +79,14 @@ def send(
         except NoSuchSponsor:
             fail(f"`{sponsor}` is nobody who may answer for people: see registration.sponsors.")
     _say(f"Invited {guest.email.email}.", {"id": number, "email": guest.email.email}, as_json=as_json)
+
+
+def _stop_if_alike(runtime: Runtime, guest: Guest) -> None:
+    with runtime.database.read() as session, i18n.use_locale(i18n.SOURCE_LOCALE):
+        found = inviting.likely_accounts(session, guest.person, guest.email, runtime.settings)
+        words = [f"like {importing.alike_words(one)}" for one in found]
+    if words:
+        fail("\n".join(["They may have an account already. Look, then add --homonym-checked.", *words]))
 
 
 def _address(text: str) -> EmailAddress:
@@ -116,13 +128,22 @@ def import_file(context: click.Context, file: Path, apply_it: bool, rejected: Pa
     lines: list[dict[str, Any]] = [{"line": line.line, "reason": reason} for line, reason in reasons]
     counts = Counter(one.verdict for one in judged)
     if as_json:
-        result = [{"line": one.row.line, "email": one.row.email.email, "verdict": one.verdict} for one in judged]
+        result = [_judgement(one) for one in judged]
         click.echo(json.dumps({"applied": apply_it, "rows": result, "rejected": lines}, ensure_ascii=False, indent=2))
     else:
         _tell(judged, lines, applied=apply_it)
     if lines:
         sys.exit(PARTIAL)
     sys.exit(CHANGES_PENDING if counts["invite"] and not apply_it else 0)
+
+
+def _judgement(one: Judged) -> dict[str, Any]:
+    return {
+        "line": one.row.line,
+        "email": one.row.email.email,
+        "verdict": one.verdict,
+        "alike": [importing.alike_document(alike) for alike in one.alike],
+    }
 
 
 def _read(runtime: Runtime, file: Path) -> Sheet:
@@ -148,6 +169,8 @@ def _tell(judged: Sequence[Judged], rejected: Sequence[dict[str, Any]], *, appli
         if one.verdict not in inviting.REJECTING:
             words = "invited" if applied and one.verdict == "invite" else VERDICTS[one.verdict]
             click.echo(f"line {one.row.line}: {one.row.email.email} {words}")
+        for alike in one.alike:
+            click.echo(f"    like {importing.alike_words(alike)}")
     for line in rejected:
         click.echo(f"line {line['line']}: to correct: {line['reason']}", err=True)
     if not applied and any(one.verdict == "invite" for one in judged):

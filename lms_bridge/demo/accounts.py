@@ -51,6 +51,8 @@ class DemoAccount:
     suspended: bool = False
     profile: str = ""
     """Where it is not the usual one of the door."""
+    also_reads: str = ""
+    """A second address of theirs, confirmed."""
     sponsor: str = ""
     """Identifier of the person who answers for the account and gets its mail."""
 
@@ -132,6 +134,18 @@ ACCOUNTS = (
         "Noé",
         "Fabre",
         confirmed=True,
+    ),
+    # The student before she enrolled: as soon as she has signed in by SEL, the two accounts are likely one person's.
+    DemoAccount(
+        "student_before",
+        "local",
+        "ext.sira.diallo",
+        "learner-demo-6",
+        "sira.diallo@courriel.example",
+        "Sira",
+        "Diallo",
+        confirmed=True,
+        also_reads=f"sira.diallo@{DOMAIN}",
     ),
     DemoAccount(
         "sponsor",
@@ -248,6 +262,13 @@ def fill_bridge(runtime: Runtime) -> None:
                 continue  # members appear at their first sign-in
             if person.confirmed:
                 _confirm(session, runtime, account, now)
+            if person.also_reads:
+                second = parse_address(person.also_reads)
+                account.addresses.append(
+                    Address(email=second.email, email_key=second.key, role="recovery", created_at=now)
+                )
+                session.flush()
+                _confirm(session, runtime, account, now, address=account.addresses[-1])
             if person.suspended:
                 suspend(session, account, reason="demo", until=None, now=now, origin=ORIGIN)
         _let_rights_end(session, runtime, now)
@@ -319,9 +340,11 @@ def _member(session: Session, person: DemoAccount, profile: str, now: datetime) 
     return account
 
 
-def _confirm(session: Session, runtime: Runtime, account: Account, now: datetime) -> None:
-    """By a proof, like everybody: nothing else may write "confirmed" (I4)."""
-    address = primary_address(account)
+def _confirm(
+    session: Session, runtime: Runtime, account: Account, now: datetime, *, address: Address | None = None
+) -> None:
+    """By a proof, like everybody: nothing else may write "confirmed" (I4). Without `address`: the main one."""
+    address = address or primary_address(account)
     assert address is not None  # noqa: S101 (just added)
     proof, _ = request_proof(
         session,

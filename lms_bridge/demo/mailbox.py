@@ -47,6 +47,7 @@ _CASES = {
     "learner_ending": "Accès qui prend fin dans une semaine : demande une prolongation sur la page de son compte.",
     "learner_ended": "Accès terminé : n’entre plus dans UPdago, la page du compte reste ouverte.",
     "sponsor": "Répond des deux précédents : décide par le lien du message, sans se connecter.",
+    "student_before": "Le compte que l’étudiante avait avant de s’inscrire : après SEL, elle peut les réunir.",
     "library_reader": "Lectrice de la bibliothèque : retrouve ses identifiants par son adresse privée.",
     "technical": "Compte technique : son courrier d’identifiants part à la personne de l’assistance, qui en répond.",
     "vacataire": "Vacataire : passe par SEL, mot de passe tenu par l’annuaire.",

@@ -19,11 +19,13 @@ from external_accounts.addresses import EmailAddress, InvalidAddress, parse_addr
 from external_accounts.audit import Origin
 from external_accounts.invitation_files import Sheet, UnreadableFile, read_sheet, rejected_file
 from external_accounts.invitations import AddressOfMember, AlreadyUnderWay
+from external_accounts.name_index import Alike
 from external_accounts.registration_outcome import AddressHasAccount
 from external_accounts.registration_steps import ACCEPTED, INVITED
 from external_accounts.schema import Registration
 from external_accounts.spreadsheets import read_date
 from lms_bridge.helpdesk import inviting
+from lms_bridge.helpdesk.alike_accounts import alike_lines
 from lms_bridge.helpdesk.inviting import VERDICTS, Guest, Judged, NoSuchSponsor
 from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, Role, agent, not_for_you, row_number, to_sign_in
 from lms_bridge.helpdesk.start import QUEUES, Queue
@@ -81,6 +83,10 @@ def invite() -> ResponseReturnValue:
     bridge = runtime()
     guest, fields = _read_fields()
     if guest is not None:
+        with bridge.database.read() as session:
+            alike = _unchecked(session, guest)
+            if alike:
+                return _page(session, fields, alike=alike), 409
         try:
             with bridge.database.begin() as session:
                 inviting.invite(bridge, session, guest, by=who.username, origin=who.origin)
@@ -95,6 +101,13 @@ def invite() -> ResponseReturnValue:
             fields.errors["sponsor"] = _("Nobody by this address or user name may answer for people.")
     with bridge.database.read() as session:
         return _page(session, fields), 422
+
+
+def _unchecked(session: Session, guest: Guest) -> list[Alike]:
+    """Accounts that may be theirs, which nobody has looked at yet."""
+    if request.form.get("homonym_checked") == "1":
+        return []
+    return inviting.likely_accounts(session, guest.person, guest.email, runtime().settings)
 
 
 def _read_fields() -> tuple[Guest | None, Fields]:
@@ -125,7 +138,14 @@ def _usual_day() -> str:
     return last.isoformat() if last else ""
 
 
-def _page(session: Session, fields: Fields, *, notice: str | None = None, file_error: str | None = None) -> str:
+def _page(
+    session: Session,
+    fields: Fields,
+    *,
+    notice: str | None = None,
+    file_error: str | None = None,
+    alike: Sequence[Alike] = (),
+) -> str:
     first = row_number(parameter("after") or "") or 0
     rows: Sequence[Registration] = session.scalars(
         select(Registration)
@@ -140,6 +160,7 @@ def _page(session: Session, fields: Fields, *, notice: str | None = None, file_e
         fields=fields,
         notice=notice,
         file_error=file_error,
+        alike=alike_lines(alike),
         import_action=f"{PATH}/import",
         largest_kib=LARGEST_FILE // 1024,
         rows=[_line(row, over=row.expires_at <= now) for row in rows[:PAGE]],
@@ -264,7 +285,10 @@ def _preview(sheet: Sheet, judged: Sequence[Judged], content: bytes, *, sent: bo
     return render_template(
         "helpdesk/import.html",
         sent=sent,
-        invited=[{"name": one.row.person.display_name, "email": one.row.email.email} for one in wanted],
+        invited=[
+            {"name": one.row.person.display_name, "email": one.row.email.email, "alike": alike_lines(one.alike)}
+            for one in wanted
+        ],
         left=[{"email": one.row.email.email, "why": _(VERDICTS[one.verdict])} for one in left],
         rejected=[{"line": line.line, "why": why} for line, why in inviting.to_correct(sheet, judged)],
         content=base64.b64encode(content).decode(),

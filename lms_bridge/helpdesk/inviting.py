@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from typing import Literal
@@ -13,9 +13,11 @@ from sqlalchemy.orm import Session
 from external_accounts import audit, invitations
 from external_accounts.accounts import Person
 from external_accounts.addresses import EmailAddress
+from external_accounts.duplicates import Traits, traits
 from external_accounts.invitation_files import Rejected, Row, Sheet
 from external_accounts.invitations import AddressOfMember, AlreadyUnderWay, Invitation
 from external_accounts.local_calendar import end_of_day
+from external_accounts.name_index import Alike, alike
 from external_accounts.registration_outcome import AddressHasAccount
 from external_accounts.registration_steps import find_sponsor
 from lms_bridge.i18n import N_
@@ -66,6 +68,8 @@ class Judged:
 
     row: Row
     verdict: Verdict
+    alike: tuple[Alike, ...] = ()
+    """Accounts that may be this person's, of somebody who would be invited: a human looks first (D27)."""
 
 
 def usual_end(runtime: Runtime) -> date | None:
@@ -115,7 +119,21 @@ def judge(runtime: Runtime, session: Session, rows: Iterable[Row]) -> list[Judge
         invitation = invitation_for(session, guest_of(row, runtime), runtime.settings)
         invitations.check(session, invitation, terms(runtime.settings), now=now)
 
-    return [Judged(row, _verdict(partial(look, row))) for row in rows]
+    judged = [Judged(row, _verdict(partial(look, row))) for row in rows]
+    new = {str(one.row.line): traits_of(one.row.person, one.row.email) for one in judged if one.verdict == "invite"}
+    likely = alike(session, new)
+    return [replace(one, alike=tuple(likely.get(str(one.row.line), ()))) for one in judged]
+
+
+def traits_of(person: Person, email: EmailAddress) -> Traits:
+    """What is compared of somebody who is to get an account."""
+    return traits(person.given_name, person.family_name, addresses=[email.key])
+
+
+def likely_accounts(session: Session, person: Person, email: EmailAddress, settings: Settings) -> list[Alike]:
+    """Accounts so much like them that somebody has to look before they get another one (D27)."""
+    found = alike(session, {"": traits_of(person, email)})[""]
+    return [one for one in found if one.likeness.points >= settings.imports.homonym_threshold]
 
 
 def apply(

@@ -16,7 +16,7 @@ from external_accounts.registration_outcome import AlreadyDecided, decide
 from external_accounts.registration_steps import ASKED, WAITING
 from external_accounts.schema import Account, Proof, Registration
 from external_accounts.spreadsheets import read_date
-from lms_bridge.helpdesk import queues
+from lms_bridge.helpdesk import alike_accounts, queues
 from lms_bridge.helpdesk.inviting import usual_end
 from lms_bridge.helpdesk.members import (
     Member,
@@ -176,6 +176,7 @@ def _show(session: Session, row: Registration, *, error: str | None = None, noti
         decided_at=deadline(row.decided_at) if row.decided_at else None,
         decision_reason=row.decision_reason,
         username=account.username if account else None,
+        alike=alike_accounts.for_request(session, row) if row.state == WAITING else None,
     )
 
 

@@ -83,7 +83,7 @@ def run_lifecycle(runtime: Runtime) -> int:
     """The life cycle's run of this night, where settings name an hour; one process makes it."""
     nightly = runtime.settings.lifecycle.nightly
     local = runtime.clock().astimezone(runtime.settings.zone)
-    if nightly is None or local.time() < nightly or not _begin_night(runtime, "lifecycle", f"{local:%Y-%m-%d}"):
+    if nightly is None or local.time() < nightly or not begin_night(runtime, "lifecycle", f"{local:%Y-%m-%d}"):
         return 0
     report = runs.run(runtime, actor="job:lifecycle")
     if report.outcome in ("stopped", "partial"):
@@ -96,7 +96,7 @@ def run_lifecycle(runtime: Runtime) -> int:
     return 0
 
 
-def _begin_night(runtime: Runtime, job: str, day: str) -> bool:
+def begin_night(runtime: Runtime, job: str, day: str) -> bool:
     """Claim tonight's run: true for one caller only. The first night after it was switched on is tomorrow's."""
     with runtime.database.read() as session:
         begun = session.scalar(select(NightlyWork.day).where(NightlyWork.job == job))

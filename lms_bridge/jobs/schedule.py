@@ -15,7 +15,7 @@ import structlog
 from external_accounts.database import Base, Waiting
 from external_accounts.institution_schema import Handover
 from external_accounts.schema import Account, OutboxMail, Proof, Registration
-from lms_bridge.jobs import audit, functions, people
+from lms_bridge.jobs import audit, duplicates, functions, people
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import Mirror, Ticket, WhyRequest
 from lms_bridge.selfservice import why_answers
@@ -64,6 +64,8 @@ JOBS = (
     Job("pseudonymise_events", audit.pseudonymise_events, every=3600),
     Job("erase_accounts", people.erase_accounts, every=60),
     Job("settle_links", people.settle_links, every=600),
+    Job("seek_strays", duplicates.seek_strays, every=60),
+    Job("seek_pairs", duplicates.seek_pairs, every=5, woken_by=(Account,)),
     Job("write_directory_entries", people.write_directory_entries, every=30, woken_by=(Account,)),
     Job("settle_passwords", people.settle_passwords, every=60),
     Job("run_lifecycle", people.run_lifecycle, every=60),

@@ -8,7 +8,7 @@ from flask import Blueprint, redirect, render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
-from external_accounts import audit, reminders
+from external_accounts import audit, pair_decisions, reminders
 from external_accounts.accounts import AccountFacts
 from external_accounts.addresses import mask_address
 from external_accounts.schema import Account
@@ -45,10 +45,12 @@ def home() -> ResponseReturnValue:
     facts = person.facts
     with bridge.database.read() as session:
         reminder = reminders.of_account(session, facts.account_id, bridge.settings.reminders.periods, bridge.clock())
+        second_account = pair_decisions.offer_for(session, facts.account_id)
         due_at = session.scalar(select(Account.erasure_due_at).where(Account.id == facts.account_id))
     return render_template(
         "home.html",
         reminder=reminder,
+        second_account=second_account,
         erasure_deadline=format_deadline(due_at, bridge.settings.zone, locale) if due_at else None,
         account={
             "display_name": facts.display_name,

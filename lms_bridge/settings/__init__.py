@@ -30,7 +30,7 @@ from lms_bridge.settings.hooks import Hook
 from lms_bridge.settings.lifecycle import Lifecycle
 from lms_bridge.settings.mailbox import Mailbox, SecondFactor
 from lms_bridge.settings.moodle_sites import RegistrationMode, Site
-from lms_bridge.settings.people import LOST_IDENTIFIERS, Imports, Letters, LostIdentifier, Profile
+from lms_bridge.settings.people import LOST_IDENTIFIERS, Duplicates, Imports, Letters, LostIdentifier, Profile
 from lms_bridge.settings.registration import Registration
 from lms_bridge.settings.sections import (
     Audit,
@@ -112,6 +112,7 @@ class Settings(BaseSettings):
     profiles: tuple[Profile, ...] = Field((), description="See `[[profiles]]`.")
     directories: tuple[Directory, ...] = Field((), description="See `[[directories]]`.")
     imports: Imports = Field(Imports(), description="See `[imports]`.")
+    duplicates: Duplicates = Field(Duplicates(), description="See `[duplicates]`.")
     lost_identifiers: tuple[LostIdentifier, ...] = Field(LOST_IDENTIFIERS, description="See `[[lost_identifiers]]`.")
     letters: Letters = Field(Letters(), description="See `[letters]`.")
     hooks: tuple[Hook, ...] = Field((), description="See `[[hooks]]`.")
@@ -208,6 +209,10 @@ class Settings(BaseSettings):
             if upstream is None or attribute not in upstream.keep:
                 place = f"`keep` of an [[upstreams]] entry `{issuer}`"
                 raise ValueError(f"help_desk.members: `{attribute}` must be among {place}")
+        kept = {name for upstream in self.upstreams for name in upstream.keep}
+        if unkept := set(self.duplicates.person_key_attributes) - kept:
+            names = ", ".join(sorted(unkept))
+            raise ValueError(f"duplicates.person_key_attributes: no [[upstreams]] entry has {names} among its `keep`")
         if self.registration_mode(None) == "closed":
             return
         if not self.local.enabled:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from external_accounts.profiles import ProfilePolicy
 from lms_bridge.settings.sections import Label, Name, Section
@@ -110,6 +110,28 @@ class Imports(Section):
         if not re.fullmatch(r"[a-z0-9._@-]*", re.sub(r"\{[^}]*\}", "", value)):
             raise ValueError("a user name has only the characters a-z 0-9 . _ @ -")
         return value
+
+
+class Duplicates(Section):
+    """By what else than names the duplicate radar recognises a person who has two accounts."""
+
+    person_key_attributes: tuple[str, ...] = Field(
+        (),
+        description="CAS attributes whose value names one person, e.g. `supannEmpId`, `supannEtuId`: two accounts with "
+        "the same value are likely one person’s. Each must be among some `[[upstreams]]` entry’s `keep`. After a "
+        "change: `lms-bridge duplicates scan --all`.",
+    )
+    staff_office_attribute: str = Field(
+        "",
+        description="The one among them whose values are the keys of the staff office’s files (`lms-bridge import`) "
+        "too. Empty: none is.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.staff_office_attribute and self.staff_office_attribute not in self.person_key_attributes:
+            raise ValueError("`staff_office_attribute` must be one of `person_key_attributes`")
+        return self
 
 
 class LostIdentifier(Section):

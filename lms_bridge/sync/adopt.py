@@ -40,6 +40,7 @@ SAME = "same "
 """What the reason of a take-over begins with; the levels that agree follow."""
 
 Candidates = Mapping[str, Sequence[MoodleUser]]
+Noticed = Callable[[Sequence[Entry], Mapping[AccountId, Candidates]], None]
 Taken = Callable[[Sequence[int]], frozenset[int]]
 
 
@@ -54,8 +55,12 @@ def make_plan(
     own_user: int,
     clock: Callable[[], datetime],
     progress: Callable[[int], None] = lambda _read: None,
+    noticed: Noticed = lambda _left, _found: None,
 ) -> Plan:
-    """The plan of an adoption. Raises MoodleError when Moodle could not be read."""
+    """The plan of an adoption. `noticed` is told of the accounts that are left to a human, and whom look-ups found.
+
+    Raises MoodleError when Moodle could not be read.
+    """
     read = owned = without = 0
     claims: Counter[int] = Counter()
     rough = file.path.with_suffix(".rough")
@@ -70,15 +75,19 @@ def make_plan(
                     asked.append(entry)
                 else:
                     without += 1  # taken over once they may enter
-            found, unreadable = _candidates(client, site, asked, pool)
+            found, unreadable = candidates(client, site, asked, pool)
             others = taken([user.id for levels in found.values() for users in levels.values() for user in users])
+            left: list[Entry] = []
             for entry in asked:
                 outcome = _decide(entry, found[entry.account_id], site, others, unreadable, own_user)
                 if outcome is None:
                     continue
                 if isinstance(outcome, Action):
                     claims[outcome.moodle_id or 0] += 1
+                else:
+                    left.append(entry)
                 lines.write(outcome.line() + "\n")
+            noticed(left, found)
             progress(read)
     _write_decided(rough, file, claims)
     rough.unlink()
@@ -227,7 +236,7 @@ def _take_over(subject: Subject, user: MoodleUser, site: Site, levels: Sequence[
     return Action(Kind.ADOPT, facts.account_id, facts.username, facts.version, user.id, before, after, reason)
 
 
-def _candidates(
+def candidates(
     client: MoodleClient, site: Site, entries: Sequence[Entry], pool: Executor
 ) -> tuple[dict[AccountId, dict[str, list[MoodleUser]]], dict[AccountId, str]]:
     """What each level finds for each account, 50 values a call; and the accounts whose look-up met a poison row."""

@@ -18,11 +18,12 @@ from sqlalchemy import func, select, update
 
 from external_accounts import audit
 from external_accounts.database import Database
+from external_accounts.schema import AccountId
 from lms_bridge.gate import Policy
 from lms_bridge.runtime import Runtime
 from lms_bridge.schema import Mirror, SiteState, SyncRun
 from lms_bridge.settings.moodle_sites import Site
-from lms_bridge.sync import adopt, canary, guard, journal, source
+from lms_bridge.sync import adopt, canary, guard, journal, source, strays
 from lms_bridge.sync.actions import Action, Kind
 from lms_bridge.sync.apply import Turns, Writer
 from lms_bridge.sync.compare import Comparison
@@ -232,6 +233,7 @@ class _Run:
                 own_user=own_user,
                 clock=self._tools.clock,
                 progress=progress,
+                noticed=self._note_strays if record else lambda _left, _found: None,
             )
         return make_plan(
             pages,
@@ -276,6 +278,11 @@ class _Run:
             note_seen(session, site, seen, now)
             for entry, comparison in noted:
                 note(session, entry, comparison, site, now)
+
+    def _note_strays(self, left: Sequence[Entry], found: Mapping[AccountId, adopt.Candidates]) -> None:
+        """Whom an adoption found for accounts that it leaves to a human: for the help desk to see."""
+        with self._database.begin() as session:
+            strays.note(session, self._site, left, found, self._tools.clock())
 
     def _note_complete(self, plan: Plan) -> None:
         """This run read everything: whom it missed, it missed (two such runs make a conflict)."""

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from external_accounts import search_index
-from lms_bridge.migrations import triggers
+from lms_bridge.migrations import pair_triggers, triggers
 
 revision = "0007"
 down_revision = "0006"
@@ -131,6 +131,7 @@ def _pairs() -> None:
         _account("second_id"),
         sa.Column("points", sa.Integer(), nullable=False),
         sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("new_facts", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(12), nullable=False),
         sa.Column("found_at", MOMENT, nullable=False),
         sa.Column("proposed_at", MOMENT, nullable=True),
@@ -138,11 +139,45 @@ def _pairs() -> None:
         sa.Column("decided_at", MOMENT, nullable=True),
         sa.Column("decided_by", sa.String(120), nullable=False),
         sa.Column("note", sa.String(500), nullable=False),
+        sa.Column("declined_at", MOMENT, nullable=True),
         sa.UniqueConstraint("first_id", "second_id", name="uq_likely_pairs_first_id_second_id"),
         sa.CheckConstraint("first_id < second_id", name="ck_likely_pairs_in_order"),
     )
     op.create_index("ix_likely_pairs_state", "likely_pairs", ["state", "points", "id"])
     op.create_index("ix_likely_pairs_second_id", "likely_pairs", ["second_id"])
+    op.create_table(
+        "pair_checks",
+        sa.Column(
+            "account_id", INT, sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False, nullable=False
+        ),
+        sa.Column("noted", sa.Integer(), server_default="1", nullable=False),
+        sa.Column("leased_until", MOMENT, nullable=True),
+    )
+    op.create_table(
+        "person_keys",
+        sa.Column("key", sa.BigInteger(), primary_key=True, autoincrement=False),
+        sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
+    )
+    op.create_index("ix_person_keys_account_id", "person_keys", ["account_id"])
+    op.create_table(
+        "stray_users",
+        _id(),
+        _account("account_id"),
+        sa.Column("site", sa.String(40), nullable=False),
+        sa.Column("moodle_id", sa.Integer(), nullable=False),
+        sa.Column("username", sa.String(100), nullable=False),
+        sa.Column("fullname", sa.String(200), nullable=False),
+        sa.Column("facts", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(10), nullable=False),
+        sa.Column("found_at", MOMENT, nullable=False),
+        sa.Column("decided_at", MOMENT, nullable=True),
+        sa.Column("decided_by", sa.String(120), nullable=False),
+        sa.UniqueConstraint("account_id", "site", "moodle_id", name="uq_stray_users_account_id_site_moodle_id"),
+    )
+    op.create_index("ix_stray_users_state", "stray_users", ["state", "id"])
+    op.execute("INSERT INTO pair_checks (account_id) SELECT id FROM accounts WHERE erased_at IS NULL")
+    for statement in pair_triggers.statements(op.get_bind().dialect.name):
+        op.execute(statement)
 
 
 def _corrections() -> None:

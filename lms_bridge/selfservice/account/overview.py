@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from external_accounts import reminders
+from external_accounts import pair_decisions, reminders
 from external_accounts.addresses import mask_address
 from external_accounts.identities import LOCAL
 from external_accounts.mailbox import is_listed
@@ -41,6 +41,7 @@ def overview() -> ResponseReturnValue:
     facts = person.facts
     with bridge.database.read() as session:
         reminder = reminders.of_account(session, facts.account_id, bridge.settings.reminders.periods, bridge.clock())
+        second_account = pair_decisions.offer_for(session, facts.account_id)
         account = session.get_one(Account, facts.account_id)
         cards = _cards(session, bridge, person)
     return render_template(
@@ -54,9 +55,11 @@ def overview() -> ResponseReturnValue:
         entries=[service_entry(bridge, facts, service, locale) for service in bridge.registry],
         cards=cards,
         reminder=reminder,
+        second_account=second_account,
         erasure_deadline=deadline(account.erasure_due_at) if account.erasure_due_at else None,
         checked=parameter("done") == "checked",
         kept=parameter("done") == "kept",
+        declined=parameter("done") == "declined",
     )
 
 

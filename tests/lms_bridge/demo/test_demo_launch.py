@@ -42,6 +42,7 @@ CASES = {
     "learner_suspended": "local",
     "learner_ending": "local",
     "learner_ended": "local",
+    "student_before": "local",
     "sponsor": "local",
 }
 

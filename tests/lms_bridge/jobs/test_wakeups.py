@@ -104,7 +104,7 @@ def test_every_kind_of_row_that_is_noted_wakes_a_job() -> None:
         Ticket: ["deliver_logouts"],
         OutboxMail: ["deliver_mails"],
         Mirror: ["end_sessions_in_moodle", "bring_mirrors_into_step"],
-        Account: ["write_activation_mails", "bring_mirrors_into_step", "write_directory_entries"],
+        Account: ["write_activation_mails", "bring_mirrors_into_step", "seek_pairs", "write_directory_entries"],
     }
 
 
