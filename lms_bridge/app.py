@@ -17,8 +17,8 @@ from lms_bridge import i18n
 from lms_bridge.api import accounts as api_accounts
 from lms_bridge.cas import views as cas_views
 from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
+from lms_bridge.helpdesk import account_pages, extension_link, extensions, invitations, letters, registrations
 from lms_bridge.helpdesk import assistance as assistance_desk
-from lms_bridge.helpdesk import extension_link, extensions, invitations, letters, registrations
 from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
 from lms_bridge.selfservice import assistance, charter, confirm, forgot, home, lost, register, reset, why
@@ -108,6 +108,7 @@ def create_app(runtime: Runtime) -> Flask:
         invitations.pages,
         extensions.pages,
         extension_link.pages,
+        account_pages.pages,
         health.pages,
         api_accounts.pages,
     ):

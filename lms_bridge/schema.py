@@ -98,6 +98,8 @@ class Mirror(Base):
             sqlite_where=text("recheck_at IS NOT NULL"),
             postgresql_where=text("recheck_at IS NOT NULL"),
         ),
+        # What a human must look at.
+        Index("ix_mirrors_problem", "id", sqlite_where=text("problem <> ''"), postgresql_where=text("problem <> ''")),
         Index(
             "ix_mirrors_sign_out_pending",
             "id",

@@ -22,12 +22,24 @@ def upgrade() -> None:
     _links()
     _pairs()
     _corrections()
+    _queues()
     op.create_table(
         "search_words",
         sa.Column("word", sa.String(64), primary_key=True),
         sa.Column("account_id", INT, sa.ForeignKey("accounts.id"), primary_key=True, autoincrement=False),
     )
     op.create_index("ix_search_words_account_id", "search_words", ["account_id"])
+
+
+def _queues() -> None:
+    """What the help desk's lists are restricted to, so that they page however much else there is."""
+    for name, table, column, where in (
+        ("ix_addresses_bounced", "addresses", "id", "lost_reason = 'bounce'"),
+        ("ix_mirrors_problem", "mirrors", "id", "problem <> ''"),
+        ("ix_outbox_mails_proof_id", "outbox_mails", "proof_id", "proof_id IS NOT NULL"),
+        ("ix_outbox_mails_undelivered", "outbox_mails", "id", "state IN ('bounced', 'failed')"),
+    ):
+        op.create_index(name, table, [column], sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
 
 def _id() -> sa.Column[int]:
@@ -134,18 +146,19 @@ def _corrections() -> None:
         "address_corrections",
         _id(),
         _account("account_id"),
-        sa.Column("address_id", INT, sa.ForeignKey("addresses.id"), nullable=False),
+        sa.Column("address_id", INT, sa.ForeignKey("addresses.id", ondelete="SET NULL"), nullable=True),
         sa.Column("old_email", sa.String(254), nullable=False),
         sa.Column("new_email", sa.String(254), nullable=False),
         sa.Column("reason", sa.String(500), nullable=False),
         sa.Column("state", sa.String(12), nullable=False),
         sa.Column("asked_at", MOMENT, nullable=False),
         sa.Column("asked_by", sa.String(120), nullable=False),
+        _account("asked_by_id"),
         sa.Column("decided_at", MOMENT, nullable=True),
         sa.Column("decided_by", sa.String(120), nullable=False),
         sa.Column("decision_reason", sa.String(500), nullable=False),
     )
-    op.create_index("ix_address_corrections_state", "address_corrections", ["state", "asked_at"])
+    op.create_index("ix_address_corrections_state", "address_corrections", ["state", "id"])
     op.create_index("ix_address_corrections_account_id", "address_corrections", ["account_id"])
     waiting = sa.text("state = 'waiting'")
     op.create_index(

@@ -35,6 +35,12 @@ SENSITIVE = {
     "mailbox.change_forwarding": N_("Change where my mail is forwarded"),
     "data.download": N_("Download my data"),
     "deletion.ask": N_("Ask for the deletion of my account"),
+    "acts.suspend": N_("Suspend an account"),
+    "acts.readmit": N_("Lift a suspension"),
+    "acts.sessions": N_("End sessions"),
+    "acts.extend": N_("Extend the rights"),
+    "acts.reset": N_("Start a password reset"),
+    "acts.resend": N_("Send a message again"),
 }
 """What the question stands before, and what it is called there. Nothing else is gone on to."""
 
