@@ -59,11 +59,11 @@ def propose(
     )
     if pair is not None and pair.state == PROPOSED:
         raise AlreadyProposed
-    if pair is None:
-        pair = LikelyPair(first_id=first, second_id=second, points=0, facts=[], found_at=now, decided_by="")
-        session.add(pair)
     if not sum(_tell(session, account, notices, now) for account in accounts):
         raise NobodyToTell
+    if pair is None:
+        pair = LikelyPair(first_id=first, second_id=second, points=0, facts=[], found_at=now)
+        session.add(pair)
     pair.state, pair.note = PROPOSED, note
     pair.proposed_at, pair.proposed_by = now, by
     pair.decided_at, pair.decided_by = None, ""

@@ -17,7 +17,17 @@ from lms_bridge import i18n
 from lms_bridge.api import accounts as api_accounts
 from lms_bridge.cas import views as cas_views
 from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
-from lms_bridge.helpdesk import account_pages, extension_link, extensions, invitations, letters, registrations
+from lms_bridge.helpdesk import (
+    account_pages,
+    bounces,
+    conflicts,
+    corrections,
+    extension_link,
+    extensions,
+    invitations,
+    letters,
+    registrations,
+)
 from lms_bridge.helpdesk import assistance as assistance_desk
 from lms_bridge.ops import health
 from lms_bridge.runtime import Runtime, templates_folder
@@ -109,6 +119,9 @@ def create_app(runtime: Runtime) -> Flask:
         extensions.pages,
         extension_link.pages,
         account_pages.pages,
+        bounces.pages,
+        conflicts.pages,
+        corrections.pages,
         health.pages,
         api_accounts.pages,
     ):

@@ -1,4 +1,4 @@
-"""The acts on one account, as pages: suspend, lift it, end sessions, extend, start a reset, send a message again."""
+"""The acts on one account, as pages: what is typed on each, and what it shows. `acting` does the rest."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from external_accounts import extensions, proofs, recovery
+from external_accounts import corrections, extensions, proofs, recovery
 from external_accounts.activation import LINKS
+from external_accounts.addresses import MOODLE_EMAIL_LENGTH, InvalidAddress, parse_address
 from external_accounts.extensions import DECIDE_EXTENSION
 from external_accounts.local_calendar import end_of_day
 from external_accounts.proofs import KEEP_ACCOUNT, UNDO_ADDRESS_CHANGE
 from external_accounts.schema import Account
 from lms_bridge.helpdesk import acting
 from lms_bridge.helpdesk.acting import Mistyped, Page
-from lms_bridge.helpdesk.acts import deeds, resending
+from lms_bridge.helpdesk.acts import deeds, resending, two_people
 from lms_bridge.helpdesk.acts.deeds import Doer, Wanted
 from lms_bridge.helpdesk.acts.resending import Sendable
 from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, not_for_you, row_number, to_sign_in
@@ -30,6 +31,8 @@ from lms_bridge.selfservice.home import profile_label
 from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.settings.sections import text_in
 from lms_bridge.signin.devices import device_in_words
+
+LONGEST_IDENTIFIER = 254
 
 pages = Blueprint("acts", __name__, url_prefix=acting.PATH)
 pages.register_error_handler(NotSignedIn, to_sign_in)
@@ -69,6 +72,27 @@ def _read_message(_doer: Doer) -> Wanted:
     if not which:
         errors["message"] = _("Choose which message to send.")
     return _meant(errors, Wanted(which=which))
+
+
+def _read_correction(_doer: Doer) -> Wanted:
+    errors: dict[str, str] = {}
+    which, typed = request.form.get("address", ""), request.form.get("email", "")
+    email = None
+    if row_number(which) is None:
+        errors["address"] = _("Choose which address is wrong.")
+    try:
+        email = parse_address(typed)
+    except InvalidAddress:
+        errors["email"] = _("This is not an e-mail address we can write to. It looks like name@example.org.")
+    return _meant(errors, Wanted(reason=acting.read_reason(errors), which=which, email=email))
+
+
+def _read_proposal(_doer: Doer) -> Wanted:
+    errors: dict[str, str] = {}
+    other = request.form.get("other", "").strip()[:LONGEST_IDENTIFIER]
+    if not other:
+        errors["other"] = _("Say which other account.")
+    return _meant(errors, Wanted(reason=acting.read_reason(errors), which=other))
 
 
 def _meant(errors: Mapping[str, str], wanted: Wanted) -> Wanted:
@@ -137,6 +161,26 @@ def _about_reset(session: Session, doer: Doer, account: Account) -> dict[str, An
     }
 
 
+def _about_correction(session: Session, _doer: Doer, account: Account) -> dict[str, Any]:
+    return {
+        "addresses": [
+            {
+                "id": address.id,
+                "email": address.email,
+                "lost_at": deadline(address.lost_at) if address.lost_at else None,
+                "waiting": corrections.waiting_for(session, address.id) is not None,
+            }
+            for address in account.addresses
+            if corrections.may_correct(address)
+        ],
+        "longest_address": MOODLE_EMAIL_LENGTH,
+    }
+
+
+def _about_proposal(_session: Session, _doer: Doer, _account: Account) -> dict[str, Any]:
+    return {"longest_identifier": LONGEST_IDENTIFIER}
+
+
 PURPOSES: Mapping[str, str] = {
     UNDO_ADDRESS_CHANGE: N_("Undo a change of addresses"),
     KEEP_ACCOUNT: N_("Keep the account after all"),
@@ -183,6 +227,23 @@ ACTS = (
     ),
     Page("extend", "helpdesk/acts/extend.html", deeds.extend, deeds.check_extend, _read_extension, _about_rights),
     Page("reset", "helpdesk/acts/reset.html", deeds.start_reset, deeds.check_reset, _read_reason, _about_reset),
+    Page(
+        "correct",
+        "helpdesk/acts/correct.html",
+        two_people.ask_for_correction,
+        two_people.check_correction,
+        _read_correction,
+        _about_correction,
+    ),
+    Page(
+        "link",
+        "helpdesk/acts/link.html",
+        two_people.propose_link,
+        two_people.check_proposal,
+        _read_proposal,
+        _about_proposal,
+        two_people.others_of_proposal,
+    ),
     Page(
         "resend", "helpdesk/acts/resend.html", resending.resend, resending.check_resend, _read_message, _about_messages
     ),

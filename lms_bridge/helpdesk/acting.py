@@ -7,8 +7,8 @@ decision about the account as it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from external_accounts import audit
 from external_accounts.accounts import lock_account
-from external_accounts.schema import Account, AuditEvent
+from external_accounts.schema import Account, AccountId, AuditEvent
 from external_accounts.spreadsheets import read_date
 from lms_bridge.helpdesk import changes, reach
 from lms_bridge.helpdesk.acts.deeds import Deed, Doer, Wanted, name_of
@@ -80,6 +80,10 @@ def nothing_more(_session: Session, _doer: Doer, _account: Account) -> dict[str,
     return {}
 
 
+def nobody_else(_session: Session, _doer: Doer, _wanted: Wanted) -> Collection[AccountId]:
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """One act as a page of its own, at `/helpdesk/accounts/<number>/<name>`."""
@@ -93,7 +97,8 @@ class Page:
     """What was typed. Raises: Mistyped."""
     about: Callable[[Session, Doer, Account], Mapping[str, Any]] = nothing_more
     """What else the template shows."""
-    notices: Mapping[str, str] = field(default_factory=dict)
+    others: Callable[[Session, Doer, Wanted], Collection[AccountId]] = nobody_else
+    """Accounts that the deed holds besides: all are held in the order of their numbers."""
 
 
 def show(page: Page, number: str) -> ResponseReturnValue:
@@ -118,6 +123,7 @@ def do(page: Page, number: str) -> ResponseReturnValue:
         return question
     try:
         with bridge.database.begin() as session:
+            hold_in_order(session, {account_id, *page.others(session, doer, wanted)})
             page.deed(session, doer, held(session, account_id, who, seen), wanted)
     except Changed:
         with bridge.database.read() as session:
@@ -132,7 +138,8 @@ def do(page: Page, number: str) -> ResponseReturnValue:
 
 
 def doer_of(who: Member) -> Doer:
-    return Doer(runtime(), who.username, who.origin, runtime().clock())
+    bridge = runtime()
+    return Doer(bridge, who.account_id, who.username, who.origin, bridge.clock(), lambda unit: reach.may_see(who, unit))
 
 
 def shown_again() -> ResponseReturnValue | None:
@@ -150,6 +157,12 @@ def visible(session: Session, number: str, who: Member) -> Account:
     if account is None or not reach.may_see(who, account.unit):
         abort(404)
     return account
+
+
+def hold_in_order(session: Session, account_ids: Collection[AccountId]) -> None:
+    """Hold accounts so that two who want the same ones wait for each other once, and not for ever."""
+    for account_id in sorted(account_ids):
+        lock_account(session, account_id)
 
 
 def held(session: Session, account_id: int, who: Member, seen: Seen) -> Account:

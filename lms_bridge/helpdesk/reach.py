@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, true
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from external_accounts.schema import Account, AccountId
 from lms_bridge.helpdesk.members import Member, agent
@@ -29,6 +30,16 @@ def is_administrator(_who: Member) -> bool:
 def may_see(_who: Member, _unit: str) -> bool:
     """Whether accounts of this unit are within reach."""
     return True
+
+
+def sees_everybody(_who: Member) -> bool:
+    """Whether what belongs to no account, and so to no unit, is within reach too."""
+    return True
+
+
+def within(_who: Member, _unit: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    """`may_see` as a condition on rows. `_unit` is the column of the account's unit."""
+    return true()
 
 
 def works_here(account: Account, settings: Settings) -> bool:

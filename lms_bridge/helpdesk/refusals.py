@@ -26,6 +26,16 @@ class Refusal(StrEnum):
     DAY_REFUSED = "day refused"
     NO_SUCH_SESSION = "no such session"
     NO_PASSWORDS = "no passwords"
+    NOTHING_TO_CORRECT = "nothing to correct"
+    ADDRESS_THERE = "address there"
+    ALREADY_ASKED = "already asked"
+    SECOND_PERSON = "second person"
+    TOO_MANY_CHANGES = "too many changes"
+    NO_SUCH_ACCOUNT = "no such account"
+    SEVERAL_ACCOUNTS = "several accounts"
+    CANNOT_BE_ONE = "cannot be one"
+    ALREADY_PROPOSED = "already proposed"
+    NOBODY_TO_TELL = "nobody to tell"
 
 
 _WORDS: Mapping[Refusal, str] = {
@@ -43,6 +53,19 @@ _WORDS: Mapping[Refusal, str] = {
     Refusal.DAY_REFUSED: N_("This day is not after the present end, or further away than the profile allows."),
     Refusal.NO_SUCH_SESSION: N_("This session is over already."),
     Refusal.NO_PASSWORDS: N_("No password can be set by a link here."),
+    Refusal.NOTHING_TO_CORRECT: N_(
+        "No address of this account can be corrected here: a confirmed one is changed by its owner, the university's "
+        "own where it comes from."
+    ),
+    Refusal.ADDRESS_THERE: N_("The account has this address already."),
+    Refusal.ALREADY_ASKED: N_("A request to correct this address waits already."),
+    Refusal.SECOND_PERSON: N_("Whoever asked for a correction does not decide on it: somebody else must agree."),
+    Refusal.TOO_MANY_CHANGES: N_("The addresses of this account were changed too often lately. Try again later."),
+    Refusal.NO_SUCH_ACCOUNT: N_("There is no account of that identifier."),
+    Refusal.SEVERAL_ACCOUNTS: N_("Several accounts have this address: give the user name."),
+    Refusal.CANNOT_BE_ONE: N_("These two cannot be joined: it is the same account, or one of them is over."),
+    Refusal.ALREADY_PROPOSED: N_("This was proposed already. The person has not answered yet."),
+    Refusal.NOBODY_TO_TELL: N_("Neither account has a confirmed address: nobody would read the proposal."),
 }
 
 

@@ -16,10 +16,11 @@ from sqlalchemy.orm import Session
 
 from external_accounts import accounts, audit, extensions, recovery
 from external_accounts.accounts import Person
+from external_accounts.addresses import EmailAddress
 from external_accounts.extensions import DayRefused, NothingToExtend
 from external_accounts.lifecycle_mails import write_to
 from external_accounts.local_calendar import end_of_day
-from external_accounts.schema import Account
+from external_accounts.schema import Account, AccountId
 from lms_bridge.helpdesk.refusals import Refusal, Refused
 from lms_bridge.lifecycle.terms import terms
 from lms_bridge.runtime import Runtime
@@ -33,10 +34,13 @@ class Doer:
     """Who acts, and when."""
 
     bridge: Runtime
+    account_id: AccountId
     username: str
     origin: audit.Origin
     """With who acts."""
     now: datetime
+    may_see: Callable[[str], bool]
+    """Whether accounts of a unit are within their reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,8 @@ class Wanted:
     reason: str = ""
     until: date | None = None
     which: str = ""
-    """One of several: a session's number, or the key of something to send."""
+    """One of several: a session's number, the key of something to send, an address's number, another account."""
+    email: EmailAddress | None = None
 
 
 Deed = Callable[[Session, Doer, Account, Wanted], None]

@@ -52,6 +52,7 @@ SENTENCES: Mapping[str, str] = {
     "helpdesk.sessions_ended": N_("The help desk signed you out."),
     "link.proposed": N_("The help desk suggested that you join two accounts."),
     "mail.bounced": N_("One of our messages came back."),
+    "mirror.look_again": N_("The help desk had your user in Moodle looked at again."),
     "password.changed": N_("The password was changed."),
     "password.reset": N_("A new password was chosen by a link we mailed."),
     "proof.sent": N_("A link was mailed to one of your addresses."),

@@ -41,6 +41,10 @@ SENSITIVE = {
     "acts.extend": N_("Extend the rights"),
     "acts.reset": N_("Start a password reset"),
     "acts.resend": N_("Send a message again"),
+    "acts.correct": N_("Ask for the correction of an address"),
+    "acts.link": N_("Propose that two accounts be joined"),
+    "conflicts.look_again": N_("Look at a user in Moodle again"),
+    "corrections.decide": N_("Decide on the correction of an address"),
 }
 """What the question stands before, and what it is called there. Nothing else is gone on to."""
 
