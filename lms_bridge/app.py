@@ -20,6 +20,7 @@ from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
 from lms_bridge.helpdesk import (
     account_pages,
     bounces,
+    bulk,
     conflicts,
     corrections,
     extension_link,
@@ -120,6 +121,7 @@ def create_app(runtime: Runtime) -> Flask:
         extension_link.pages,
         account_pages.pages,
         bounces.pages,
+        bulk.pages,
         conflicts.pages,
         corrections.pages,
         health.pages,

@@ -36,6 +36,9 @@ class Refusal(StrEnum):
     CANNOT_BE_ONE = "cannot be one"
     ALREADY_PROPOSED = "already proposed"
     NOBODY_TO_TELL = "nobody to tell"
+    ONE_BY_ONE = "one by one"
+    TWICE = "twice"
+    FAILED = "failed"
 
 
 _WORDS: Mapping[Refusal, str] = {
@@ -65,6 +68,9 @@ _WORDS: Mapping[Refusal, str] = {
     Refusal.SEVERAL_ACCOUNTS: N_("Several accounts have this address: give the user name."),
     Refusal.CANNOT_BE_ONE: N_("These two cannot be joined: it is the same account, or one of them is over."),
     Refusal.ALREADY_PROPOSED: N_("This was proposed already. The person has not answered yet."),
+    Refusal.ONE_BY_ONE: N_("This person works at the help desk: act on them one by one."),
+    Refusal.TWICE: N_("This account is in the list already."),
+    Refusal.FAILED: N_("It did not work. Whoever runs the service finds the error in the log; nothing was changed."),
     Refusal.NOBODY_TO_TELL: N_("Neither account has a confirmed address: nobody would read the proposal."),
 }
 

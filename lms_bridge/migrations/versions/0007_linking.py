@@ -23,6 +23,7 @@ def upgrade() -> None:
     _pairs()
     _corrections()
     _queues()
+    _bulk()
     op.create_table(
         "search_words",
         sa.Column("word", sa.String(64), primary_key=True),
@@ -40,6 +41,37 @@ def _queues() -> None:
         ("ix_outbox_mails_undelivered", "outbox_mails", "id", "state IN ('bounced', 'failed')"),
     ):
         op.create_index(name, table, [column], sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
+def _bulk() -> None:
+    op.create_table(
+        "bulk_runs",
+        _id(),
+        sa.Column("act", sa.String(20), nullable=False),
+        sa.Column("reason", sa.String(500), nullable=False),
+        sa.Column("until", sa.String(10), nullable=False),
+        sa.Column("state", sa.String(10), nullable=False),
+        sa.Column("made_by", sa.String(120), nullable=False),
+        _account("made_by_id"),
+        sa.Column("network", sa.String(50), nullable=False),
+        sa.Column("made_at", MOMENT, nullable=False),
+        sa.Column("started_at", MOMENT, nullable=True),
+        sa.Column("ended_at", MOMENT, nullable=True),
+        sa.Column("undoes_id", INT, sa.ForeignKey("bulk_runs.id"), nullable=True),
+    )
+    op.create_index("ix_bulk_runs_state", "bulk_runs", ["state", "id"])
+    op.create_table(
+        "bulk_lines",
+        _id(),
+        sa.Column("run_id", INT, sa.ForeignKey("bulk_runs.id"), nullable=False),
+        sa.Column("typed", sa.String(254), nullable=False),
+        _account("account_id", nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(10), nullable=False),
+        sa.Column("refusal", sa.String(40), nullable=False),
+        sa.Column("at", MOMENT, nullable=True),
+    )
+    op.create_index("ix_bulk_lines_run_id", "bulk_lines", ["run_id", "state", "id"])
 
 
 def _id() -> sa.Column[int]:

@@ -43,6 +43,7 @@ SENSITIVE = {
     "acts.resend": N_("Send a message again"),
     "acts.correct": N_("Ask for the correction of an address"),
     "acts.link": N_("Propose that two accounts be joined"),
+    "bulk.start": N_("Act on many accounts"),
     "conflicts.look_again": N_("Look at a user in Moodle again"),
     "corrections.decide": N_("Decide on the correction of an address"),
 }
