@@ -107,12 +107,14 @@ def suspend(
     )
 
 
-def readmit(session: Session, account: Account, *, now: datetime, origin: audit.Origin) -> None:
-    """Lift a suspension."""
+def readmit(session: Session, account: Account, *, now: datetime, origin: audit.Origin, reason: str = "") -> None:
+    """Lift a suspension; `reason` is kept in the audit trail."""
     account.suspended_at = account.suspended_until = None
     account.suspension_reason = ""
     account.note_change()
-    audit.record(session, "account.readmitted", outcome="ok", now=now, origin=origin, account_id=account.id)
+    audit.record(
+        session, "account.readmitted", outcome="ok", now=now, origin=origin, account_id=account.id, reason=reason
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Change(StrEnum):
     PRIMARY = "primary"
     RECOVERY = "recovery"
     REMOVED = "removed"
+    CORRECTED = "corrected"
 
 
 class ChangeRefused(Exception):
@@ -156,6 +157,31 @@ def remove_address(
     before = _Before.of(account)
     drop_address(session, account, address, now)
     _changed(session, account, before, Change.REMOVED, address, notices, now, origin)
+
+
+def correct_address(
+    session: Session,
+    account: Account,
+    address: Address,
+    email: EmailAddress,
+    *,
+    notices: Notices,
+    now: datetime,
+    origin: audit.Origin,
+) -> Address:
+    """Put another mailbox in the place of `address`, with its role: a new row, which nothing has confirmed yet (I4).
+
+    What was under way to the former one is over (LNK-04). The account is held; who may ask for this is the caller's
+    rule (`external_accounts.corrections`).
+    """
+    before = _Before.of(account)
+    role, was_primary = address.role, address.is_primary
+    drop_address(session, account, address, now)
+    corrected = _new(account, email.email, email.key, role, now)
+    corrected.is_primary = was_primary
+    session.flush()
+    _changed(session, account, before, Change.CORRECTED, corrected, notices, now, origin)
+    return corrected
 
 
 @dataclass(frozen=True, slots=True)

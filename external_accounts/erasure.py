@@ -28,7 +28,7 @@ from external_accounts.institution_schema import (
     LifecycleNotice,
     MailboxChoice,
 )
-from external_accounts.linking_schema import LinkCeremony
+from external_accounts.linking_schema import AddressCorrection, LinkCeremony
 from external_accounts.proofs import KEEP_ACCOUNT, Subject
 from external_accounts.schema import (
     Account,
@@ -189,7 +189,7 @@ def _carry_out(
 
 def _drop_institutional(session: Session, account: Account, now: datetime) -> None:
     """What the university knew of the person here. Its other systems are told by a hand-over."""
-    for table in (ActivationDraft, MailboxChoice, LifecycleNotice):
+    for table in (ActivationDraft, AddressCorrection, MailboxChoice, LifecycleNotice):
         session.execute(delete(table).where(table.account_id == account.id))
     session.execute(
         delete(DirectoryEntry).where(

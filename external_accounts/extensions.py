@@ -259,8 +259,10 @@ def decide(
     by: str,
     now: datetime,
     origin: audit.Origin,
+    unasked: bool = False,
 ) -> Extension:
-    """Grant the request (until the day asked for, or until another one) or refuse it. The person is told by mail.
+    """Grant the request (until the day asked for, or until another one) or refuse it. The person is told by mail, in
+    words that speak of no request where they made none (`unasked`).
 
     Raises:
         AlreadyDecided: of N at once exactly one decides; the others are told who did.
@@ -293,9 +295,56 @@ def decide(
         "granted_until": extension.granted_until.isoformat() if extension.granted_until else "",
         "rights_end": account.rights_end_at.isoformat() if account.rights_end_at else "",
         "reason": reason,
+        "unasked": unasked,
     }
     write_to(session, account, "extension_accepted" if accept else "extension_refused", terms, now, context=context)
     return extension
+
+
+def grant(
+    session: Session,
+    account_id: AccountId,
+    *,
+    until: date,
+    reason: str,
+    terms: Terms,
+    by: str,
+    now: datetime,
+    origin: audit.Origin,
+) -> Extension:
+    """Let the rights end at that day without having been asked; a request that waits is answered by it.
+
+    Raises:
+        NothingToExtend, DayRefused: nothing was written.
+    """
+    account = lock_account(session, account_id)
+    asked_until = _moment(account, until, terms, now)
+    extension = current(session, account_id)
+    unasked = extension is None or extension.state != WAITING
+    if extension is None or unasked:
+        extension = Extension(
+            account_id=account_id,
+            state=WAITING,
+            reason="",
+            asked_at=now,
+            asked_until=asked_until,
+            decided_by="",
+            decision_reason="",
+        )
+        session.add(extension)
+        session.flush()
+    return decide(
+        session,
+        extension.id,
+        accept=True,
+        until=until,
+        reason=reason,
+        terms=terms,
+        by=by,
+        now=now,
+        origin=origin,
+        unasked=unasked,
+    )
 
 
 def _end_links(session: Session, extension: Extension, now: datetime) -> None:

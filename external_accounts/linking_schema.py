@@ -155,7 +155,7 @@ class AddressCorrection(Base):
 
     __tablename__ = "address_corrections"
     __table_args__ = (
-        Index("ix_address_corrections_state", "state", "asked_at"),
+        Index("ix_address_corrections_state", "state", "id"),
         # One open request per address, enforced where two meet.
         Index(
             "uq_address_corrections_waiting",
@@ -168,7 +168,8 @@ class AddressCorrection(Base):
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     account_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"), index=True)
-    address_id: Mapped[int] = mapped_column(ForeignKey("addresses.id"))
+    address_id: Mapped[int | None] = mapped_column(ForeignKey("addresses.id", ondelete="SET NULL"))
+    """Empty once that address is gone from the account."""
     old_email: Mapped[str] = mapped_column(String(254))
     """As it was when it was asked: if the person has changed it since, nothing is corrected."""
     new_email: Mapped[str] = mapped_column(String(254))
@@ -178,6 +179,8 @@ class AddressCorrection(Base):
     """`waiting`, `approved`, `refused`, `withdrawn` or `over` (the address changed meanwhile)."""
     asked_at: Mapped[datetime]
     asked_by: Mapped[str] = mapped_column(String(120))
+    asked_by_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"))
+    """By whom, whatever they are called by the time somebody decides."""
     decided_at: Mapped[datetime | None]
     decided_by: Mapped[str] = mapped_column(String(120), default="")
     decision_reason: Mapped[str] = mapped_column(String(500), default="")

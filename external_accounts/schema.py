@@ -151,6 +151,12 @@ class Address(Base):
             postgresql_where=text("is_primary"),
         ),
         CheckConstraint("confirmed_at IS NULL OR lost_at IS NULL", name="confirmed_or_lost"),
+        Index(
+            "ix_addresses_bounced",
+            "id",
+            sqlite_where=text("lost_reason = 'bounce'"),
+            postgresql_where=text("lost_reason = 'bounce'"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Generated(), primary_key=True)
@@ -316,6 +322,19 @@ class OutboxMail(Base):
     __table_args__ = (
         Index("ix_outbox_mails_due", "state", "due_at"),
         Index("ix_outbox_mails_account_id", "account_id"),
+        Index(
+            "ix_outbox_mails_proof_id",
+            "proof_id",
+            sqlite_where=text("proof_id IS NOT NULL"),
+            postgresql_where=text("proof_id IS NOT NULL"),
+        ),
+        # What the help desk looks through, however many mails arrived.
+        Index(
+            "ix_outbox_mails_undelivered",
+            "id",
+            sqlite_where=text("state IN ('bounced', 'failed')"),
+            postgresql_where=text("state IN ('bounced', 'failed')"),
+        ),
         Index(
             "ix_outbox_mails_bounced_at",
             "bounced_at",

@@ -19,6 +19,11 @@ from lms_bridge.cas import views as cas_views
 from lms_bridge.cas.backchannel import BackChannel, MalformedQuery, parse_query
 from lms_bridge.helpdesk import (
     account_page,
+    account_pages,
+    bounces,
+    bulk,
+    conflicts,
+    corrections,
     duplicates,
     extension_link,
     extensions,
@@ -132,6 +137,11 @@ def create_app(runtime: Runtime) -> Flask:
         invitations.pages,
         extensions.pages,
         extension_link.pages,
+        account_pages.pages,
+        bounces.pages,
+        bulk.pages,
+        conflicts.pages,
+        corrections.pages,
         health.pages,
         api_accounts.pages,
     ):

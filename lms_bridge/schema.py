@@ -98,6 +98,8 @@ class Mirror(Base):
             sqlite_where=text("recheck_at IS NOT NULL"),
             postgresql_where=text("recheck_at IS NOT NULL"),
         ),
+        # What a human must look at.
+        Index("ix_mirrors_problem", "id", sqlite_where=text("problem <> ''"), postgresql_where=text("problem <> ''")),
         Index(
             "ix_mirrors_sign_out_pending",
             "id",
@@ -271,6 +273,47 @@ class StrayUser(Base):
     found_at: Mapped[datetime]
     decided_at: Mapped[datetime | None]
     decided_by: Mapped[str] = mapped_column(String(120), default="")
+
+
+class BulkRun(Base):
+    """One act on many accounts: looked at first, then carried out by the background work just as it was shown."""
+
+    __tablename__ = "bulk_runs"
+    __table_args__ = (Index("ix_bulk_runs_state", "state", "id"),)
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    act: Mapped[str] = mapped_column(String(20))
+    """One of `lms_bridge.helpdesk.bulk_runs.ACTS`."""
+    reason: Mapped[str] = mapped_column(String(500))
+    until: Mapped[str] = mapped_column(String(10), default="")
+    """The last day, like `2027-06-30`; empty: none."""
+    state: Mapped[str] = mapped_column(String(10))
+    """`previewed`, `running`, `done` or `stopped`."""
+    made_by: Mapped[str] = mapped_column(String(120))
+    made_by_id: Mapped[AccountId] = mapped_column(ForeignKey("accounts.id"))
+    network: Mapped[str] = mapped_column(String(50), default="")
+    made_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    undoes_id: Mapped[int | None] = mapped_column(ForeignKey("bulk_runs.id"))
+
+
+class BulkLine(Base):
+    """One account of such a run, as it stood when it was looked at, and what became of it."""
+
+    __tablename__ = "bulk_lines"
+    __table_args__ = (Index("ix_bulk_lines_run_id", "run_id", "state", "id"),)
+
+    id: Mapped[int] = mapped_column(Generated(), primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("bulk_runs.id"))
+    typed: Mapped[str] = mapped_column(String(254))
+    account_id: Mapped[AccountId | None] = mapped_column(ForeignKey("accounts.id"))
+    version: Mapped[int] = mapped_column(Integer, default=0)
+    """The account's when it was looked at: with another one, nothing is done for it."""
+    state: Mapped[str] = mapped_column(String(10))
+    """`ready`, `done`, `refused` or `changed`."""
+    refusal: Mapped[str] = mapped_column(String(40), default="")
+    at: Mapped[datetime | None]
 
 
 class NightlyWork(Base):

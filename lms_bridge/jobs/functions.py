@@ -12,6 +12,7 @@ from external_accounts.institution_schema import ApiAnswer
 from external_accounts.linking_schema import LinkCeremony
 from external_accounts.schema import OutboxMail, Proof
 from lms_bridge.cas import logout
+from lms_bridge.helpdesk import bulk_runs
 from lms_bridge.hooks import delivery as hook_delivery
 from lms_bridge.mail import bounces, delivery
 from lms_bridge.registration_terms import terms
@@ -75,6 +76,11 @@ def deliver_handovers(runtime: Runtime) -> int:
     return hook_delivery.deliver_due(runtime)
 
 
+def carry_out_bulk_runs(runtime: Runtime) -> int:
+    """What the help desk does for many accounts at once."""
+    return bulk_runs.carry_out(runtime)
+
+
 def end_overdue_sessions(runtime: Runtime) -> int:
     with runtime.database.begin() as session:
         return sessions.end_overdue(session, limits=runtime.settings.sessions, now=runtime.clock())
@@ -132,5 +138,6 @@ def purge(runtime: Runtime) -> int:
         assistance.purge(session, keep=KEEP_ASSISTANCE, now=now)
         letters.purge(session, now)
         handover_deliveries.purge(session, keep=KEEP_HANDOVERS, now=now)
+        bulk_runs.purge(session, now)
         throttle.purge(session, now)
     return 0

@@ -17,7 +17,7 @@ from external_accounts.institution_schema import Handover
 from external_accounts.schema import Account, OutboxMail, Proof, Registration
 from lms_bridge.jobs import audit, duplicates, functions, people
 from lms_bridge.runtime import Runtime
-from lms_bridge.schema import Mirror, Ticket, WhyRequest
+from lms_bridge.schema import BulkRun, Mirror, Ticket, WhyRequest
 from lms_bridge.selfservice import why_answers
 from lms_bridge.selfservice.activation import mails
 
@@ -53,6 +53,7 @@ JOBS = (
     Job("answer_whys", why_answers.answer_due, every=2, woken_by=(WhyRequest,)),
     Job("deliver_mails", functions.deliver_mails, every=1, woken_by=(OutboxMail,)),
     Job("deliver_handovers", functions.deliver_handovers, every=2, woken_by=(Handover,)),
+    Job("carry_out_bulk_runs", functions.carry_out_bulk_runs, every=2, woken_by=(BulkRun,)),
     Job("read_bounces", functions.read_bounces, every=15),
     Job("end_sessions_in_moodle", functions.end_sessions_in_moodle, every=2, woken_by=(Mirror,)),
     Job("bring_mirrors_into_step", functions.bring_mirrors_into_step, every=0.5, woken_by=(Account, Mirror)),

@@ -53,7 +53,7 @@ LINKS = {
 }
 """Where the link of each purpose leads."""
 
-MOMENTS = frozenset({"rights_end", "kept_until", "asked_until", "granted_until"})
+MOMENTS = frozenset({"rights_end", "kept_until", "asked_until", "granted_until", "suspended_until"})
 """Facts of a mail that are moments: written in ISO 8601, read in words."""
 
 WIRE = SMTP.clone(cte_type="7bit")

@@ -16,7 +16,7 @@ from lms_bridge.web.request import runtime
 
 KEEP = timedelta(minutes=15)
 _COOKIE = "wanted"
-_OUR_PAGES = re.compile(r"/helpdesk(/[a-z]+(/[0-9]+)?)?|/account(/[a-z]+){0,2}")
+_OUR_PAGES = re.compile(r"/helpdesk(/[a-z]+(/[0-9]+(/[a-z]+)?)?)?|/account(/[a-z]+){0,2}")
 """Pages behind a sign-in. No address of these holds anybody's data, and none leads out of the house."""
 
 

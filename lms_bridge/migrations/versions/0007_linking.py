@@ -28,6 +28,50 @@ def upgrade() -> None:
     _search_words()
     # One account's page shows its last mails.
     op.create_index("ix_outbox_mails_account_id", "outbox_mails", ["account_id"])
+    _queues()
+    _bulk()
+
+
+def _queues() -> None:
+    """What the help desk's lists are restricted to, so that they page however much else there is."""
+    for name, table, column, where in (
+        ("ix_addresses_bounced", "addresses", "id", "lost_reason = 'bounce'"),
+        ("ix_mirrors_problem", "mirrors", "id", "problem <> ''"),
+        ("ix_outbox_mails_proof_id", "outbox_mails", "proof_id", "proof_id IS NOT NULL"),
+        ("ix_outbox_mails_undelivered", "outbox_mails", "id", "state IN ('bounced', 'failed')"),
+    ):
+        op.create_index(name, table, [column], sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
+def _bulk() -> None:
+    op.create_table(
+        "bulk_runs",
+        _id(),
+        sa.Column("act", sa.String(20), nullable=False),
+        sa.Column("reason", sa.String(500), nullable=False),
+        sa.Column("until", sa.String(10), nullable=False),
+        sa.Column("state", sa.String(10), nullable=False),
+        sa.Column("made_by", sa.String(120), nullable=False),
+        _account("made_by_id"),
+        sa.Column("network", sa.String(50), nullable=False),
+        sa.Column("made_at", MOMENT, nullable=False),
+        sa.Column("started_at", MOMENT, nullable=True),
+        sa.Column("ended_at", MOMENT, nullable=True),
+        sa.Column("undoes_id", INT, sa.ForeignKey("bulk_runs.id"), nullable=True),
+    )
+    op.create_index("ix_bulk_runs_state", "bulk_runs", ["state", "id"])
+    op.create_table(
+        "bulk_lines",
+        _id(),
+        sa.Column("run_id", INT, sa.ForeignKey("bulk_runs.id"), nullable=False),
+        sa.Column("typed", sa.String(254), nullable=False),
+        _account("account_id", nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(10), nullable=False),
+        sa.Column("refusal", sa.String(40), nullable=False),
+        sa.Column("at", MOMENT, nullable=True),
+    )
+    op.create_index("ix_bulk_lines_run_id", "bulk_lines", ["run_id", "state", "id"])
 
 
 def _id() -> sa.Column[int]:
@@ -185,18 +229,19 @@ def _corrections() -> None:
         "address_corrections",
         _id(),
         _account("account_id"),
-        sa.Column("address_id", INT, sa.ForeignKey("addresses.id"), nullable=False),
+        sa.Column("address_id", INT, sa.ForeignKey("addresses.id", ondelete="SET NULL"), nullable=True),
         sa.Column("old_email", sa.String(254), nullable=False),
         sa.Column("new_email", sa.String(254), nullable=False),
         sa.Column("reason", sa.String(500), nullable=False),
         sa.Column("state", sa.String(12), nullable=False),
         sa.Column("asked_at", MOMENT, nullable=False),
         sa.Column("asked_by", sa.String(120), nullable=False),
+        _account("asked_by_id"),
         sa.Column("decided_at", MOMENT, nullable=True),
         sa.Column("decided_by", sa.String(120), nullable=False),
         sa.Column("decision_reason", sa.String(500), nullable=False),
     )
-    op.create_index("ix_address_corrections_state", "address_corrections", ["state", "asked_at"])
+    op.create_index("ix_address_corrections_state", "address_corrections", ["state", "id"])
     op.create_index("ix_address_corrections_account_id", "address_corrections", ["account_id"])
     waiting = sa.text("state = 'waiting'")
     op.create_index(

@@ -45,6 +45,17 @@ SENSITIVE = {
     "links.begin": N_("Join another account to this one"),
     "ways_in.begin_password": N_("Add a password for the time after"),
     "ways_in.remove": N_("Remove a way in"),
+    "acts.suspend": N_("Suspend an account"),
+    "acts.readmit": N_("Lift a suspension"),
+    "acts.sessions": N_("End sessions"),
+    "acts.extend": N_("Extend the rights"),
+    "acts.reset": N_("Start a password reset"),
+    "acts.resend": N_("Send a message again"),
+    "acts.correct": N_("Ask for the correction of an address"),
+    "acts.link": N_("Propose that two accounts be joined"),
+    "bulk.start": N_("Act on many accounts"),
+    "conflicts.look_again": N_("Look at a user in Moodle again"),
+    "corrections.decide": N_("Decide on the correction of an address"),
 }
 """What the question stands before, and what it is called there, with what `proved_first` adds. Nothing else is gone on
 to."""

@@ -52,13 +52,13 @@ def write_first_mails(runtime: Runtime) -> int:
 def _announce(session: Session, runtime: Runtime, account: Account, now: datetime) -> None:
     stands, address = standing(account, now), private_mailbox(account)
     outcome: str = stands
-    if stands is Standing.OPEN and _is_elsewhere(runtime, account):
+    if stands is Standing.OPEN and is_elsewhere(runtime, account):
         outcome = ELSEWHERE
     elif stands is Standing.OPEN:
         outcome = "no address" if address is None else "mailed"
         if address is not None:
             locale = account.language or runtime.settings.default_language
-            _mail_link(session, runtime, account, address, again=False, service=None, locale=locale, now=now)
+            mail_link(session, runtime, account, address, again=False, service=None, locale=locale, now=now)
     audit.record(session, "activation.announced", outcome=outcome, now=now, origin=FIRST, account_id=account.id)
 
 
@@ -70,7 +70,7 @@ def answer(session: Session, runtime: Runtime, request: Proof, now: datetime) ->
     links = []
     for account in activation.sought_accounts(session, request.sought):
         stands, address = standing(account, now), private_mailbox(account)
-        outcome: str = ELSEWHERE if stands is Standing.OPEN and _is_elsewhere(runtime, account) else stands
+        outcome: str = ELSEWHERE if stands is Standing.OPEN and is_elsewhere(runtime, account) else stands
         if outcome != Standing.OPEN:
             _tell(session, runtime, account, outcome, request, now)
         elif address is None:
@@ -79,7 +79,7 @@ def answer(session: Session, runtime: Runtime, request: Proof, now: datetime) ->
             outcome = "over budget"
         else:
             outcome = "mailed"
-            proof = _mail_link(
+            proof = mail_link(
                 session,
                 runtime,
                 account,
@@ -94,7 +94,7 @@ def answer(session: Session, runtime: Runtime, request: Proof, now: datetime) ->
     request.details = {"links": links}
 
 
-def _mail_link(
+def mail_link(
     session: Session,
     runtime: Runtime,
     account: Account,
@@ -105,6 +105,8 @@ def _mail_link(
     locale: str,
     now: datetime,
 ) -> Proof:
+    """The pending link of that mailbox, mailed unless it was less than a minute ago; `again`: not that of the first
+    mail, but one that was asked for."""
     settings = runtime.settings
     proof, due = activation.link_to(
         session,
@@ -132,7 +134,7 @@ def _mail_link(
     return proof
 
 
-def _is_elsewhere(runtime: Runtime, account: Account) -> bool:
+def is_elsewhere(runtime: Runtime, account: Account) -> bool:
     """Whether its people sign in through a CAS with a password that the bridge cannot set."""
     return bool(runtime.settings.profile(account.profile).issuer) and runtime.directory_of(account) is None
 
