@@ -1,7 +1,5 @@
-"""Proposing a link: the help desk believes that two accounts are one person's. Only the person can join them (D30).
-
-A proposal changes no account. Both sides are told by a mail that says what may be done and names neither account: who
-reads one mailbox must not learn from it whose the other account is (LNK-11).
+"""Proposing a link for two accounts that nothing but the help desk took for one person's. Only the person can join them
+(D30); what the proposal says to whom is `pair_decisions`'.
 """
 
 from __future__ import annotations
@@ -11,14 +9,12 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, outbox
+from external_accounts import audit, pair_decisions
 from external_accounts.accounts import lock_account
 from external_accounts.address_changes import Notices
+from external_accounts.likely_pairs import OPEN, PROPOSED
 from external_accounts.linking_schema import LikelyPair
-from external_accounts.mailbox import FORWARDING
-from external_accounts.schema import Account, AccountId
-
-PROPOSED = "proposed"
+from external_accounts.schema import AccountId
 
 
 class CannotBeOne(Exception):
@@ -47,7 +43,7 @@ def propose(
     """Propose to the person behind two accounts that they join them. `note` is why, for colleagues.
 
     Raises:
-        CannotBeOne, AlreadyProposed, NobodyToTell: nothing was written.
+        CannotBeOne, AlreadyProposed, NeverAgain, NobodyToTell: the transaction is to be given up.
     """
     first, second = sorted((first_id, second_id))
     # In the order of their numbers: two who propose the same the other way round do not wait for each other for ever.
@@ -59,41 +55,14 @@ def propose(
     )
     if pair is not None and pair.state == PROPOSED:
         raise AlreadyProposed
-    if not sum(_tell(session, account, notices, now) for account in accounts):
-        raise NobodyToTell
     if pair is None:
         pair = LikelyPair(first_id=first, second_id=second, points=0, facts=[], found_at=now)
         session.add(pair)
-    pair.state, pair.note = PROPOSED, note
-    pair.proposed_at, pair.proposed_by = now, by
-    pair.decided_at, pair.decided_by = None, ""
+    pair.state, pair.note = OPEN, note  # somebody has looked anew, whatever was decided before
     session.flush()
-    for account, other in ((accounts[0], accounts[1]), (accounts[1], accounts[0])):
-        audit.record(
-            session,
-            "link.proposed",
-            outcome="ok",
-            now=now,
-            origin=origin,
-            account_id=account.id,
-            pair_id=pair.id,
-            other_account_id=other.id,
-            reason=note,
-        )
+    mails = pair_decisions.propose(
+        session, pair.id, by=by, locale=notices.locale, mail_domain=notices.mail_domain, now=now, origin=origin
+    )
+    if not mails:
+        raise NobodyToTell
     return pair
-
-
-def _tell(session: Session, account: Account, notices: Notices, now: datetime) -> int:
-    """Write to the confirmed addresses of one side; returns how many those are."""
-    told = [one for one in account.addresses if one.confirmed_at is not None and one.role != FORWARDING]
-    for address in told:
-        outbox.enqueue(
-            session,
-            "link_proposed",
-            address.email,
-            locale=account.language or notices.locale,
-            now=now,
-            mail_domain=notices.mail_domain,
-            account_id=account.id,
-        )
-    return len(told)

@@ -18,6 +18,7 @@ from external_accounts.local_calendar import end_of_day
 from external_accounts.proofs import KEEP_ACCOUNT, UNDO_ADDRESS_CHANGE
 from external_accounts.schema import Account
 from lms_bridge.helpdesk import acting
+from lms_bridge.helpdesk.account_page import ACTIONS, AccountAction
 from lms_bridge.helpdesk.acting import Mistyped, Page
 from lms_bridge.helpdesk.acts import deeds, resending, two_people
 from lms_bridge.helpdesk.acts.deeds import Doer, Wanted
@@ -248,6 +249,24 @@ ACTS = (
         "resend", "helpdesk/acts/resend.html", resending.resend, resending.check_resend, _read_message, _about_messages
     ),
 )
+
+
+ON_THE_PAGE = (
+    AccountAction(N_("Send a message again"), "resend", place=10),
+    AccountAction(N_("Start a password reset"), "reset", place=20),
+    AccountAction(N_("Ask for the correction of an address"), "correct", place=30),
+    AccountAction(N_("Extend the rights"), "extend", place=40),
+    AccountAction(N_("End sessions"), "sessions", place=50),
+    AccountAction(
+        N_("Suspend the account"),
+        "suspend",
+        applies=lambda account, now: not deeds.is_suspended(account, now),
+        place=60,
+    ),
+    AccountAction(N_("Lift the suspension"), "readmit", applies=deeds.is_suspended, place=60),
+    AccountAction(N_("Propose that two accounts be joined"), "link", place=70),
+)
+ACTIONS.extend(ON_THE_PAGE)
 
 
 def _serve(page: Page) -> None:

@@ -139,7 +139,7 @@ def do(page: Page, number: str) -> ResponseReturnValue:
 
 def doer_of(who: Member) -> Doer:
     bridge = runtime()
-    return Doer(bridge, who.account_id, who.username, who.origin, bridge.clock(), lambda unit: reach.may_see(who, unit))
+    return Doer(bridge, who.account_id, who.username, who.origin, bridge.clock(), who.may_see)
 
 
 def shown_again() -> ResponseReturnValue | None:
@@ -154,7 +154,7 @@ def visible(session: Session, number: str, who: Member) -> Account:
     """The account of this number; an account of others' is not there."""
     found = row_number(number)
     account = session.get(Account, found) if found is not None else None
-    if account is None or not reach.may_see(who, account.unit):
+    if account is None or not who.may_see(account.unit):
         abort(404)
     return account
 
@@ -173,7 +173,7 @@ def held(session: Session, account_id: int, who: Member, seen: Seen) -> Account:
         Refused: it is out of this person's reach.
     """
     account = lock_account(session, account_id)
-    if not reach.may_see(who, account.unit):
+    if not who.may_see(account.unit):
         abort(404)
     if account.version != seen.version:
         raise Changed(seen)

@@ -15,8 +15,10 @@ from external_accounts.bounces import BOUNCE
 from external_accounts.schema import Account, Address, OutboxMail
 from lms_bridge.helpdesk import acting, queues, reach
 from lms_bridge.helpdesk.acts.deeds import name_of
-from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, agent, not_for_you, to_sign_in
+from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, Role, agent, not_for_you, to_sign_in
 from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
+from lms_bridge.helpdesk.start import QUEUES, Queue
+from lms_bridge.i18n import N_
 from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.web.request import parameter, runtime
 
@@ -125,3 +127,6 @@ def _subject(mail: OutboxMail) -> str:
         return render_template(f"mail/{mail.template}.subject.txt", **mail.context)
     except TemplateNotFound:
         return mail.template
+
+
+QUEUES.append(Queue(N_("Messages that came back"), PATH, count, Role.AGENT, place=40))

@@ -15,9 +15,17 @@ from external_accounts.spreadsheets import NotText, decoded, written
 from lms_bridge.helpdesk import acting, bulk_runs
 from lms_bridge.helpdesk.acts.deeds import Doer, Wanted, name_of
 from lms_bridge.helpdesk.bulk_runs import ACTS, MOST, NotAsShown, Target
-from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, not_for_you, row_number, to_sign_in
-from lms_bridge.helpdesk.reach import administrator
+from lms_bridge.helpdesk.members import (
+    NotAMember,
+    NotSignedIn,
+    Role,
+    administrator,
+    not_for_you,
+    row_number,
+    to_sign_in,
+)
 from lms_bridge.helpdesk.refusals import words
+from lms_bridge.helpdesk.start import QUEUES, Queue
 from lms_bridge.i18n import N_, current_locale
 from lms_bridge.i18n import gettext as _
 from lms_bridge.letters.printing import read_list
@@ -300,3 +308,6 @@ def _line(line: BulkLine, account: Account | None, run: BulkRun) -> dict[str, An
         "state": said or _(LINES[line.state]),
         "why": words(line.refusal) if line.refusal else None,
     }
+
+
+QUEUES.append(Queue(N_("Act on many accounts"), PATH, None, Role.ADMINISTRATOR, place=95))

@@ -16,8 +16,18 @@ from external_accounts.schema import Account
 from lms_bridge.gate import MirrorState
 from lms_bridge.helpdesk import acting, queues, reach
 from lms_bridge.helpdesk.acts.deeds import name_of
-from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, agent, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.members import (
+    Member,
+    NotAMember,
+    NotSignedIn,
+    Role,
+    agent,
+    not_for_you,
+    row_number,
+    to_sign_in,
+)
 from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
+from lms_bridge.helpdesk.start import QUEUES, Queue
 from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.schema import Mirror
@@ -156,7 +166,7 @@ def look_again(number: str) -> ResponseReturnValue:
     bridge = runtime()
     with bridge.database.begin() as session:
         mirror = session.get(Mirror, found, with_for_update=True) if found is not None else None
-        if mirror is None or not reach.may_see(who, session.get_one(Account, mirror.account_id).unit):
+        if mirror is None or not who.may_see(session.get_one(Account, mirror.account_id).unit):
             abort(404)
         mirror.due, mirror.next_try_at = True, None
         note_waiting(session, Mirror)
@@ -170,3 +180,6 @@ def look_again(number: str) -> ResponseReturnValue:
             site=mirror.site,
         )
     return redirect(f"{PATH}?done=again", 303)
+
+
+QUEUES.append(Queue(N_("Conflicts with Moodle"), PATH, count, Role.AGENT, place=50))

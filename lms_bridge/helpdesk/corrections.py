@@ -17,9 +17,20 @@ from external_accounts.schema import Account, Address
 from lms_bridge.helpdesk import acting, queues, reach
 from lms_bridge.helpdesk.acts import two_people
 from lms_bridge.helpdesk.acts.deeds import name_of
-from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, agent, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.members import (
+    Member,
+    NotAMember,
+    NotSignedIn,
+    Role,
+    agent,
+    not_for_you,
+    row_number,
+    to_sign_in,
+)
 from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
 from lms_bridge.helpdesk.refusals import Refused, words
+from lms_bridge.helpdesk.start import QUEUES, Queue
+from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.web.request import runtime
@@ -139,7 +150,7 @@ def _within_reach(session: Session, account_id: int, who: Member) -> None:
 def _visible(session: Session, number: str, who: Member) -> AddressCorrection:
     found = row_number(number)
     correction = session.get(AddressCorrection, found) if found is not None else None
-    if correction is None or not reach.may_see(who, session.get_one(Account, correction.account_id).unit):
+    if correction is None or not who.may_see(session.get_one(Account, correction.account_id).unit):
         abort(404)
     return correction
 
@@ -204,3 +215,6 @@ def _others(session: Session, correction: AddressCorrection, who: Member) -> lis
 def _colleague(session: Session, username: str) -> str:
     account = session.scalar(select(Account).where(Account.username == username)) if username else None
     return name_of(account) if account is not None else username
+
+
+QUEUES.append(Queue(N_("Corrections of addresses"), PATH, count, Role.AGENT, place=45))

@@ -16,8 +16,18 @@ from external_accounts.linking_schema import LikelyPair
 from external_accounts.pair_decisions import REASON_LENGTH, AlreadyDecided, NeverAgain
 from external_accounts.pair_listing import Listed
 from lms_bridge.helpdesk import pair_sides, queues
-from lms_bridge.helpdesk.members import Member, NotAMember, NotSignedIn, agent, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.members import (
+    Member,
+    NotAMember,
+    NotSignedIn,
+    Role,
+    agent,
+    not_for_you,
+    row_number,
+    to_sign_in,
+)
 from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
+from lms_bridge.helpdesk.start import QUEUES, Queue
 from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.importing import fact_words
@@ -47,7 +57,7 @@ POINTS = (0, 75, 100, 150)
 
 @pages.get("")
 def queue() -> ResponseReturnValue:
-    agent()
+    agent(everywhere=True)
     state, points = chosen_filter()
     here = address(PATH, state, points)
     with runtime().database.read() as session:
@@ -105,7 +115,7 @@ def line(row: Listed) -> dict[str, Any]:
 
 @pages.get("/<number>")
 def look(number: str) -> ResponseReturnValue:
-    agent()
+    agent(everywhere=True)
     with runtime().database.read() as session:
         return _show(session, _pair(session, number), notice=_notices().get(parameter("done") or ""))
 
@@ -130,7 +140,7 @@ def _pair(session: Session, number: str) -> LikelyPair:
 
 @pages.post("/<number>/dismiss")
 def dismiss(number: str) -> ResponseReturnValue:
-    who = agent()
+    who = agent(everywhere=True)
     reason = read_reason()
     if not reason:
         with runtime().database.read() as session:
@@ -146,7 +156,7 @@ def dismiss(number: str) -> ResponseReturnValue:
 
 @pages.post("/<number>/reopen")
 def reopen(number: str) -> ResponseReturnValue:
-    who = agent()
+    who = agent(everywhere=True)
 
     def act(session: Session, pair_id: int) -> None:
         pair_decisions.reopen(session, pair_id, now=runtime().clock(), origin=who.origin)
@@ -156,7 +166,7 @@ def reopen(number: str) -> ResponseReturnValue:
 
 @pages.post("/<number>/propose")
 def propose(number: str) -> ResponseReturnValue:
-    who = agent()
+    who = agent(everywhere=True)
     settings = runtime().settings
 
     def act(session: Session, pair_id: int) -> None:
@@ -222,3 +232,11 @@ def _show(session: Session, pair: LikelyPair, *, error: str | None = None, notic
         note=pair.note,
         mailable=any(side["confirmed"] for side in sides),
     )
+
+
+def _count(session: Session, _who: Member) -> int:
+    return pair_listing.count(session, state=OPEN, points=0)
+
+
+# Two accounts seldom have one unit, so it is for those who see all.
+QUEUES.append(Queue(N_("Likely duplicates"), PATH, _count, Role.AGENT, everywhere=True, place=60))

@@ -151,13 +151,13 @@ def membership(person: CurrentSession, attributes: Mapping[str, Any], settings: 
     grants = tuple(
         Grant(Role(entry.role), frozenset(entry.units) or None)
         for entry in settings.help_desk.members
-        if facts.username in entry.usernames or _said(entry.rule, person.issuer, attributes)
+        if facts.username in entry.usernames or said(entry.rule, person.issuer, attributes)
     )
     sponsor = facts.profile in settings.registration.sponsors
     return Member(facts.account_id, facts.username, grants, sponsor) if grants or sponsor else None
 
 
-def _said(rule: tuple[str, str, str] | None, issuer: str, attributes: Mapping[str, Any]) -> bool:
+def said(rule: tuple[str, str, str] | None, issuer: str, attributes: Mapping[str, Any]) -> bool:
     """Whether this issuer, and no other, said so."""
     if rule is None or rule[0] != issuer:
         return False

@@ -7,10 +7,22 @@ from typing import Any
 from flask import Blueprint, Response, abort, redirect, render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from lms_bridge.helpdesk import queues
-from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, agent, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.members import (
+    Member,
+    NotAMember,
+    NotSignedIn,
+    Role,
+    administrator,
+    not_for_you,
+    row_number,
+    to_sign_in,
+)
 from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
+from lms_bridge.helpdesk.start import QUEUES, Queue
+from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.schema import MoodleMerge
 from lms_bridge.selfservice.proof_pages import deadline
@@ -30,14 +42,14 @@ PATH = "/helpdesk/merges"
 @pages.get("")
 def work() -> ResponseReturnValue:
     """Those that wait, the oldest first."""
-    agent()
+    administrator(everywhere=True)
     return _page(notice=_("Somebody noted it as done before you, or it was undone.") if parameter("late") else "")
 
 
 @pages.get("/merges.csv")
 def download() -> ResponseReturnValue:
     """All that wait, with their hints, for Moodle's merge-users plugin."""
-    agent()
+    administrator(everywhere=True)
     bridge = runtime()
     with bridge.database.read() as session:
         text = merge_list.as_csv(merge_list.listed(session, bridge.clock()))
@@ -47,7 +59,7 @@ def download() -> ResponseReturnValue:
 @pages.post("/<number>/done")
 def done(number: str) -> ResponseReturnValue:
     """The course work was moved. Of two people at once one says so, and the other learns it."""
-    who = agent()
+    who = administrator(everywhere=True)
     merge_id = row_number(number)
     if merge_id is None:
         abort(404)
@@ -86,3 +98,10 @@ def _row(line: MergeLine) -> dict[str, Any]:
         "ready": line.hint in (Hint.READY, Hint.NOT_OURS),
         "action": f"{PATH}/{line.id}/done",
     }
+
+
+def _count(session: Session, _who: Member) -> int:
+    return merge_list.waiting(session)
+
+
+QUEUES.append(Queue(N_("Merges in Moodle"), PATH, _count, Role.ADMINISTRATOR, everywhere=True, place=65))

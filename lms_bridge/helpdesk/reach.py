@@ -6,53 +6,33 @@ administrator acts on people of the help desk, so that nobody's mistake, or stol
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
 from sqlalchemy import ColumnElement, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from external_accounts.schema import Account, AccountId
-from lms_bridge.helpdesk.members import Member, agent
+from lms_bridge.helpdesk.members import Member, Role, said
 from lms_bridge.helpdesk.refusals import Refusal
 from lms_bridge.settings import Settings
 
 
-def administrator() -> Member:
-    """Who may act on many accounts at once. Raises: NotSignedIn, NotAMember."""
-    return agent()
-
-
-def is_administrator(_who: Member) -> bool:
-    return True
-
-
-def may_see(_who: Member, _unit: str) -> bool:
-    """Whether accounts of this unit are within reach."""
-    return True
-
-
-def sees_everybody(_who: Member) -> bool:
+def sees_everybody(who: Member) -> bool:
     """Whether what belongs to no account, and so to no unit, is within reach too."""
-    return True
+    return who.units is None
 
 
-def within(_who: Member, _unit: InstrumentedAttribute[str]) -> ColumnElement[bool]:
-    """`may_see` as a condition on rows. `_unit` is the column of the account's unit."""
-    return true()
+def within(who: Member, unit: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    """`Member.may_see` as a condition on rows. `unit` is the column of the account's unit."""
+    units = who.units
+    return true() if units is None else unit.in_(units)
 
 
 def works_here(account: Account, settings: Settings) -> bool:
     """Whether settings give the account a role at the help desk, by its user name or by what a CAS said of it last."""
-    return account.username in settings.help_desk.usernames or any(
-        rule.issuer == identity.issuer and rule.value in _values(identity.attributes.get(rule.attribute))
-        for rule in settings.help_desk.rules
-        for identity in account.identities
+    return any(
+        account.username in entry.usernames
+        or any(said(entry.rule, identity.issuer, identity.attributes) for identity in account.identities)
+        for entry in settings.help_desk.members
     )
-
-
-def _values(value: Any) -> Iterable[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def out_of_reach(
@@ -72,6 +52,6 @@ def reach(session: Session, who: Member, account: Account, settings: Settings) -
     return out_of_reach(
         who.account_id,
         account.id,
-        is_administrator=is_administrator(who),
+        is_administrator=who.may(Role.ADMINISTRATOR, account.unit),
         works_here=works_here(account, settings),
     )

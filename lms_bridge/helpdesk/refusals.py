@@ -35,6 +35,7 @@ class Refusal(StrEnum):
     SEVERAL_ACCOUNTS = "several accounts"
     CANNOT_BE_ONE = "cannot be one"
     ALREADY_PROPOSED = "already proposed"
+    DECLINED_BEFORE = "declined before"
     NOBODY_TO_TELL = "nobody to tell"
     ONE_BY_ONE = "one by one"
     TWICE = "twice"
@@ -71,6 +72,7 @@ _WORDS: Mapping[Refusal, str] = {
     Refusal.ONE_BY_ONE: N_("This person works at the help desk: act on them one by one."),
     Refusal.TWICE: N_("This account is in the list already."),
     Refusal.FAILED: N_("It did not work. Whoever runs the service finds the error in the log; nothing was changed."),
+    Refusal.DECLINED_BEFORE: N_("They have said no: they are not asked again."),
     Refusal.NOBODY_TO_TELL: N_("Neither account has a confirmed address: nobody would read the proposal."),
 }
 

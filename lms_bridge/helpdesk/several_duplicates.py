@@ -12,7 +12,7 @@ from external_accounts.likely_pairs import WAITING
 from external_accounts.pair_decisions import AlreadyDecided
 from external_accounts.pair_listing import Listed
 from lms_bridge.helpdesk import duplicates, queues
-from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, agent, not_for_you, row_number, to_sign_in
+from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, administrator, not_for_you, row_number, to_sign_in
 from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
 from lms_bridge.i18n import gettext as _
 from lms_bridge.i18n import ngettext
@@ -29,7 +29,7 @@ pages.register_error_handler(NothingFurther, to_the_first_page)
 @pages.get("")
 def choose() -> ResponseReturnValue:
     """A page of the list, with a box before each pair."""
-    agent()
+    administrator(everywhere=True)
     state, points = duplicates.chosen_filter()
     with runtime().database.read() as session:
         rows = duplicates.rows_of(session, state, points)
@@ -60,7 +60,7 @@ def _choices(rows: Sequence[Listed], *, next_url: str | None = None, notice: str
 @pages.post("/preview")
 def preview() -> ResponseReturnValue:
     """What will happen. Nothing is kept of it here: the page carries it on to the confirmation."""
-    agent()
+    administrator(everywhere=True)
     reason, wanted = duplicates.read_reason(), _chosen()
     with runtime().database.read() as session:
         offered = pair_listing.some(session, _numbers("offered"))
@@ -82,7 +82,7 @@ def preview() -> ResponseReturnValue:
 @pages.post("/dismiss")
 def dismiss() -> ResponseReturnValue:
     """Each in a transaction of its own: what somebody else decided meanwhile stays as they decided it."""
-    who = agent()
+    who = administrator(everywhere=True)
     bridge = runtime()
     reason, done = duplicates.read_reason(), 0
     if not reason:

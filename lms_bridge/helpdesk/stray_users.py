@@ -32,7 +32,7 @@ pages.register_error_handler(NothingFurther, to_the_first_page)
 
 @pages.get("")
 def queue() -> ResponseReturnValue:
-    agent()
+    agent(everywhere=True)
     state = DISMISSED if parameter("state") == DISMISSED else OPEN
     own = Mirror.moodle_id.label("own")
     query = (
@@ -79,7 +79,7 @@ def _line(stray: StrayUser, account: Account, own: int | None) -> dict[str, Any]
 @pages.post("/<number>")
 def decide(number: str) -> ResponseReturnValue:
     """Set one aside, or take that back."""
-    who = agent()
+    who = agent(everywhere=True)
     bridge, found = runtime(), row_number(number)
     wanted = {"dismiss": DISMISSED, "reopen": OPEN}.get(request.form.get("decision", ""))
     if found is None or wanted is None:

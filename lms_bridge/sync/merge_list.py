@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from external_accounts import audit
@@ -71,6 +71,11 @@ class MergeLine:
     undo_until: datetime
     done_at: datetime | None
     done_by: str
+
+
+def waiting(session: Session) -> int:
+    """How many wait for somebody to move the course work."""
+    return session.scalar(select(func.count()).where(MoodleMerge.state == OPEN)) or 0
 
 
 def hint_of(*, ours: bool, away: bool, undo_until: datetime, now: datetime) -> Hint:

@@ -12,6 +12,7 @@ from external_accounts import corrections, link_proposals
 from external_accounts.corrections import AddressThere, AlreadyAsked, Colleague, NotToBeCorrected, SecondPersonNeeded
 from external_accounts.link_proposals import AlreadyProposed, CannotBeOne, NobodyToTell
 from external_accounts.linking_schema import AddressCorrection
+from external_accounts.pair_decisions import NeverAgain
 from external_accounts.schema import Account, AccountId
 from external_accounts.throttle import Throttled
 from lms_bridge.helpdesk.acts import resending
@@ -120,5 +121,7 @@ def propose_link(session: Session, doer: Doer, account: Account, wanted: Wanted)
         raise Refused(Refusal.CANNOT_BE_ONE) from None
     except AlreadyProposed:
         raise Refused(Refusal.ALREADY_PROPOSED) from None
+    except NeverAgain:
+        raise Refused(Refusal.DECLINED_BEFORE) from None
     except NobodyToTell:
         raise Refused(Refusal.NOBODY_TO_TELL) from None

@@ -65,7 +65,6 @@ SENTENCES: Mapping[str, str] = {
     "helpdesk.refused": N_("The help desk wanted to do something; it was not possible."),
     "helpdesk.reset_started": N_("The help desk had a link for a new password mailed to you."),
     "helpdesk.sessions_ended": N_("The help desk signed you out."),
-    "link.proposed": N_("The help desk suggested that you join two accounts."),
     "mail.bounced": N_("One of our messages came back."),
     "mirror.look_again": N_("The help desk had your user in Moodle looked at again."),
     "password.changed": N_("The password was changed."),
