@@ -27,6 +27,7 @@ from lms_bridge.i18n import gettext as _
 from lms_bridge.mail.notices import notices
 from lms_bridge.selfservice.account.identity import signed_in
 from lms_bridge.selfservice.links import effects, history
+from lms_bridge.selfservice.links.history import Proposed
 from lms_bridge.selfservice.links.overview import door_of
 from lms_bridge.selfservice.proof_pages import deadline, within_budget
 from lms_bridge.settings.sections import text_in
@@ -90,9 +91,12 @@ def look(handle: str) -> ResponseReturnValue:
     now = bridge.clock()
     with bridge.database.read() as session:
         ceremony = _ceremony(session, handle, person, now)
-        if link_ceremonies.is_proved(ceremony):
-            return _last_page(session, ceremony, now)
-        return _doors_page(ceremony)
+        if not link_ceremonies.is_proved(ceremony):
+            return _doors_page(ceremony)
+        this_id, other_id = ceremony.account_id, ceremony.other_account_id
+    proposed = history.longer(bridge, this_id, other_id) if other_id is not None else None
+    with bridge.database.read() as session:
+        return _last_page(session, _ceremony(session, handle, person, now), proposed, now)
 
 
 def _doors_page(
@@ -189,7 +193,9 @@ def _wrong(ceremony: LinkCeremony, typed: str) -> ResponseReturnValue:
     return _doors_page(ceremony, identifier=typed[:254], error=error), 401
 
 
-def _last_page(session: Session, ceremony: LinkCeremony, now: datetime) -> ResponseReturnValue:
+def _last_page(
+    session: Session, ceremony: LinkCeremony, proposed: Proposed | None, now: datetime
+) -> ResponseReturnValue:
     found = link_ceremonies.prospect(session, ceremony, now=now)
     if found.refusal is not None:
         return refused(found.refusal)
@@ -204,14 +210,14 @@ def _last_page(session: Session, ceremony: LinkCeremony, now: datetime) -> Respo
             ceremony.other_issuer,
         )
     )
-    proposed = history.longer(session, this.id, found.other.account_id) if found.other is not None else this.id
     return render_template(
         "links/both.html",
         here=f"{PAGE}/{ceremony.handle}",
         this=sides[0],
         other=sides[1],
         choice=found.other is not None,
-        keep_other=found.other is not None and proposed == found.other.account_id,
+        keep_other=proposed is not None and found.other is not None and proposed.account_id == found.other.account_id,
+        because=_(proposed.because) if proposed is not None else None,
         name_afterwards=_name_afterwards(found),
         deadline=deadline(ceremony.expires_at),
         undo_days=7,
