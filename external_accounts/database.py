@@ -17,7 +17,7 @@ import fcntl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import IO, Any, ClassVar
 
@@ -214,8 +214,13 @@ class Database:
     @contextmanager
     def driver_for_writing(self) -> Iterator[PoolProxiedConnection]:
         """As `driver`, for a statement that writes."""
-        with self._turns.mine(), self.driver() as connection:
+        with self.turn(), self.driver() as connection:
             yield connection
+
+    def turn(self) -> AbstractContextManager[None]:
+        """This thread's turn to write, for the length of the block. To be taken before a connection, never after: who
+        has the turn may be waiting for one."""
+        return self._turns.mine()
 
     @contextmanager
     def driver(self) -> Iterator[PoolProxiedConnection]:

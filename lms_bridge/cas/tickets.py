@@ -12,11 +12,13 @@ import json
 import secrets
 import string
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, true, update
+from sqlalchemy.pool import PoolProxiedConnection
 
 from external_accounts.accounts import FACT_COLUMNS, AccountFacts, facts_from_row
 from external_accounts.database import Database, Prepared, read_time
@@ -199,12 +201,15 @@ def claim(
     """
     values = {"ticket_hash": ticket_hash(ticket), "ticket": ticket, "now": now}
     if database.is_sqlite:
-        with database.driver_for_writing() as connection:
-            rows = _CLAIM.run(connection, database, values)
-        if not rows:
-            return None
-        claimed = _claimed(rows[0])
-        return claimed, session_context(database, claimed.session_id, site=site, now=now)
+        with ExitStack() as turn:
+            turn.enter_context(database.turn())
+            with database.driver() as connection:
+                rows = _CLAIM.run(connection, database, values)
+                turn.close()  # what follows only reads
+                if not rows:
+                    return None
+                claimed = _claimed(rows[0])
+                return claimed, _read_context(connection, database, claimed.session_id, site=site, now=now)
     with database.driver() as connection:
         rows = _CLAIM_IN_CONTEXT.run(connection, database, values | {"site": site or ""})
     if not rows:
@@ -223,7 +228,13 @@ def _claimed(row: tuple[Any, ...]) -> ClaimedTicket:
 def session_context(database: Database, session_id: int, *, site: str | None, now: datetime) -> SessionContext | None:
     """The session and its account, read in one statement. None when the session was purged."""
     with database.driver() as connection:
-        rows = _CONTEXT.run(connection, database, {"session_id": session_id, "site": site or ""})
+        return _read_context(connection, database, session_id, site=site, now=now)
+
+
+def _read_context(
+    connection: PoolProxiedConnection, database: Database, session_id: int, *, site: str | None, now: datetime
+) -> SessionContext | None:
+    rows = _CONTEXT.run(connection, database, {"session_id": session_id, "site": site or ""})
     return _context(rows[0], now) if rows else None
 
 

@@ -16,6 +16,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from gunicorn.http.body import LengthReader
+from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import ThreadWorker
 
@@ -96,8 +97,21 @@ class StayingWorker(ThreadWorker):
         return bool(waiting.poll(STAY_MILLISECONDS))
 
 
+class _Request(Request):
+    """gunicorn's request, which otherwise looks each time whether the peer is a proxy that it should believe.
+
+    It believes none: how people reach the bridge is a setting (`public_url`, `trusted_proxies`), and no proxy may name
+    another path by a header (`SCRIPT_NAME`, `PATH_INFO`).
+    """
+
+    def _peer_trusted_for_forwarded(self) -> tuple[dict[str, str], list[str]]:
+        return {}, []
+
+
 class _Parser(RequestParser):
     """gunicorn's parser, which otherwise reads twice, with a time limit, from bodies that are not there."""
+
+    mesg_class = _Request
 
     def finish_body(self, deadline: float | None = None, max_bytes: int | None = None) -> bool:
         reader = getattr(getattr(self.mesg, "body", None), "reader", None)

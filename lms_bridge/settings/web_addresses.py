@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 MAX_URL_LENGTH = 2000
@@ -26,7 +27,12 @@ class ParsedUrl:
 
 def parse_url(text: str) -> ParsedUrl | None:
     """Read an absolute http(s) URL, or None for everything two readers could disagree about."""
-    if not text or len(text) > MAX_URL_LENGTH or _FORBIDDEN.search(text):
+    return _parsed(text) if 0 < len(text) <= MAX_URL_LENGTH else None
+
+
+@lru_cache(maxsize=256)  # of the few addresses of services, each is read several times in every sign-in
+def _parsed(text: str) -> ParsedUrl | None:
+    if _FORBIDDEN.search(text):
         return None
     try:
         parts = urlsplit(text)
