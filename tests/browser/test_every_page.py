@@ -14,6 +14,7 @@ from tests.browser import (
     scenes_of_activation,  # noqa: F401 (they add their scenes)
     scenes_of_directories,  # noqa: F401
     scenes_of_extensions,  # noqa: F401
+    scenes_of_links,  # noqa: F401
     scenes_of_lost_identifiers,  # noqa: F401
     scenes_of_registration,  # noqa: F401
 )
