@@ -167,6 +167,9 @@ def _carry_out(
         .where(Proof.account_id == account_id, Proof.claimed_at.is_(None), Proof.cancelled_at.is_(None))
         .values(cancelled_at=now)
     )
+    # Proofs of an account that was joined to this one point at addresses that moved.
+    own = select(Address.id).where(Address.account_id == account_id)
+    session.execute(update(Proof).where(Proof.address_id.in_(own)).values(address_id=None, email_key=""))
     _drop_institutional(session, account, now)
     for closed_id in parting.closed_into(session, account_id):
         parting.forget_all(session, closed_id, now)

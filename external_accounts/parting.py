@@ -294,6 +294,10 @@ def _facts(session: Session, kept: Account, other: Account, before: joining.Befo
             setattr(kept, name, _read(name, was))
     for name, was in before.other.items():
         setattr(other, name, _read(name, was))
+    if kept.suspended_at is not None:
+        # Neither was suspended when they were joined: whoever was since does not leave that behind by parting.
+        other.suspended_at, other.suspended_until = kept.suspended_at, kept.suspended_until
+        other.suspension_reason = kept.suspension_reason
     if before.external_key:
         mine, theirs = before.external_key
         if kept.external_key == theirs:

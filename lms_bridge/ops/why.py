@@ -9,8 +9,17 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from external_accounts.accounts import Person, account_facts
-from external_accounts.identities import canonical_identifier
-from external_accounts.schema import Account, Address, AuditEvent, Engagement, LocalPassword, OutboxMail, Proof
+from external_accounts.identities import LOCAL, canonical_identifier
+from external_accounts.schema import (
+    Account,
+    Address,
+    AuditEvent,
+    Engagement,
+    LocalPassword,
+    OutboxMail,
+    Proof,
+    SignInIdentity,
+)
 from lms_bridge import gate
 from lms_bridge.cas.admission import policy_for
 from lms_bridge.gate import MirrorState
@@ -31,7 +40,9 @@ def accounts_of(session: Session, identifier: str) -> list[Account]:
         found = session.get(Account, int(text[1:]))
         return [found] if found else []
     by_address = select(Address.account_id).where(Address.email_key == text)
-    query = select(Account).where(or_(Account.username == text, Account.id.in_(by_address)))
+    # Of joined accounts: the name somebody signs in by is not what the kept one is called.
+    by_subject = select(SignInIdentity.account_id).where(SignInIdentity.issuer == LOCAL, SignInIdentity.subject == text)
+    query = select(Account).where(or_(Account.username == text, Account.id.in_(by_address), Account.id.in_(by_subject)))
     return list(session.scalars(query.order_by(Account.id)))
 
 

@@ -66,7 +66,8 @@ def _done(account: Account, proof: Proof) -> str:
 
 def _door(account: Account) -> str:
     """Where a new password of the account is used."""
-    issuers = [identity.issuer for identity in account.identities]
+    # With a password kept here it is that one that is set, whatever other ways in there are.
+    issuers = sorted((identity.issuer for identity in account.identities), key=lambda issuer: issuer != LOCAL)
     return next(iter(issuers), None) or runtime().settings.profile(account.profile).issuer or LOCAL
 
 

@@ -16,6 +16,7 @@ from tests.browser import (
     scenes_of_directories,  # noqa: F401
     scenes_of_duplicates,  # noqa: F401
     scenes_of_extensions,  # noqa: F401
+    scenes_of_links,  # noqa: F401
     scenes_of_lost_identifiers,  # noqa: F401
     scenes_of_registration,  # noqa: F401
 )

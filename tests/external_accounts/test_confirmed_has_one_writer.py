@@ -66,6 +66,7 @@ def test_only_a_claim_and_a_cas_sign_in_call_the_writer_i4() -> None:
         "confirm_by_proof": {
             "external_accounts/activation.py",
             "external_accounts/address_changes.py",
+            "external_accounts/parting.py",
             "external_accounts/proofs.py",
             "external_accounts/registration_outcome.py",
         },

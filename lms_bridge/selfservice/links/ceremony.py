@@ -147,6 +147,8 @@ def password(handle: str) -> ResponseReturnValue:
     now = bridge.clock()
     with bridge.database.read() as session:
         ceremony = _ceremony(session, handle, person, now)
+    if not bridge.settings.local.enabled:
+        return redirect(f"{PAGE}/{handle}", 303)
     typed = request.form.get("identifier", "").strip()
     try:
         found = local.recognise(

@@ -14,12 +14,12 @@ pages = Blueprint("link_receipt", __name__, url_prefix=f"{PAGE}/receipt")
 
 @pages.get("")
 def form() -> ResponseReturnValue:
-    return render_template("links/receipt.html", typed="", said=None, wrong=False)
+    return render_template("links/receipt.html", typed="", said=None, error=False)
 
 
 @pages.post("")
 def check() -> ResponseReturnValue:
     typed = request.form.get("receipt", "")
     said = read_receipt(runtime().keys, typed)
-    page = render_template("links/receipt.html", typed=typed[:2000], said=said, wrong=said is None)
+    page = render_template("links/receipt.html", typed=typed[:2000], said=said, error=said is None)
     return page, 200 if said is not None else 422

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import urlsplit
+
 import requests
 from sqlalchemy import select
 
 from external_accounts import audit
-from external_accounts.accounts import lock_account
+from external_accounts.accounts import lock_account, suspend
 from external_accounts.address_changes import drop_address
 from external_accounts.engagements import accept
 from external_accounts.institution_schema import MailboxChoice
@@ -139,6 +142,16 @@ def test_what_was_added_since_stays_with_the_kept_account(links: Links) -> None:
     assert set(links.addresses(links.usernames()["adupont"])) == {SEL}
 
 
+def test_a_suspension_is_not_left_behind_by_parting(links: Links) -> None:
+    joined(links)
+    with links.bridge.runtime.database.begin() as session:
+        kept = lock_account(session, links.usernames()["adupont"])
+        suspend(session, kept, reason="x", until=None, now=links.bridge.clock(), origin=audit.SYSTEM)
+    assert heading(links.undo(ADA)) == TWO
+    with links.bridge.runtime.database.read() as session:
+        assert all(moment is not None for moment in session.scalars(select(Account.suspended_at)))
+
+
 def test_two_links_one_after_the_other_are_undone_by_the_mail_of_the_first(links: Links) -> None:
     """Whoever joins a stolen account to theirs, and that one to a third, is not out of reach."""
     joined(links)
@@ -183,3 +196,44 @@ def test_every_step_is_in_the_trail_of_both(links: Links) -> None:
             query = select(AuditEvent.event).where(AuditEvent.account_id == account_id)
             events = set(session.scalars(query))
             assert {"link.proved", "link.made", "link.undone"} <= events
+
+
+def test_the_undo_of_an_address_change_takes_back_the_links_made_since(links: Links) -> None:
+    """D36: a thief changes the address, then joins the account to theirs; the owner has the first notice only."""
+    links.learner()
+    links.learner("ext.eve")
+    thief = links.by_password("ext.ada")
+    thief.get("/account/addresses")
+    press(thief, "/account/addresses", email="thief@evil.example", role="")
+    links.begin(thief)
+    links.show_local(thief, "ext.eve", "ext.eve@mail.example")
+    links.confirm(thief, keep="other")
+    (notice,) = [mail for mail in links.mails_to(ADA) if "/account/undo/" in mail.text]
+    owner = links.bridge.browser()
+    owner.get(urlsplit(re.findall(r"https?://\S+/account/undo/\S+", notice.text)[0]).path)
+    assert heading(owner.submit()) == in_french("The change is undone")
+    assert links.links() == []
+    owners = links.identities()
+    assert owners[("local", "ext.ada")] == links.usernames()["ext.ada"] != owners[("local", "ext.eve")]
+    assert links.addresses(owners[("local", "ext.ada")]) == {ADA: (True, True)}
+
+
+def test_an_account_that_others_were_joined_to_is_erased_with_what_was_left_of_them(links: Links) -> None:
+    links.learner("ext.ada")
+    links.learner("ext.ada2")
+    ada = links.by_password("ext.ada")
+    links.begin(ada)
+    links.show_local(ada, "ext.ada2", "ext.ada2@mail.example")
+    links.confirm(ada)
+    ada.get("/account/deletion")
+    press(ada, "/account/deletion")
+    links.bridge.clock.forward(days=8)
+    for _ in range(4):
+        links.bridge.runner.run_once()
+    with links.bridge.runtime.database.read() as session:
+        assert session.scalars(select(AccountLink.before)).all() == [{}]
+        assert session.scalars(select(LocalPassword)).all() == []
+        assert session.scalars(select(Address)).all() == []
+        kept = session.scalars(select(Account).where(Account.merged_into_id.is_(None))).one()
+        assert kept.erased_at is not None
+        assert kept.erasure_due_at is None, "nothing is left to forget"
