@@ -48,10 +48,10 @@ class Hint(StrEnum):
 
 
 HINTS = {
-    Hint.READY: N_("can be moved"),
-    Hint.UNDER_WAY: N_("wait: the users are not renamed and closed yet"),
-    Hint.NOT_OURS: N_("the user to remove is not ours: suspend it in Moodle too"),
-    Hint.UNDOABLE: N_("wait: the person can still undo it, and what is moved does not come back"),
+    Hint.READY: N_("It can be moved now."),
+    Hint.UNDER_WAY: N_("Wait: the users are not renamed and closed yet."),
+    Hint.NOT_OURS: N_("The user to remove is not ours: suspend it in Moodle too."),
+    Hint.UNDOABLE: N_("Wait: the person can still undo it, and what is moved does not come back."),
 }
 
 

@@ -18,6 +18,7 @@ from tests.browser import (
     scenes_of_extensions,  # noqa: F401
     scenes_of_links,  # noqa: F401
     scenes_of_lost_identifiers,  # noqa: F401
+    scenes_of_merges,  # noqa: F401
     scenes_of_registration,  # noqa: F401
 )
 from tests.browser.conftest import Watch

@@ -228,7 +228,9 @@ def _shared_addresses(session: Session, site: str) -> list[str]:
     shared = (
         select(func.min(Address.email))
         .join(mirror, mirror.account_id == Address.account_id)
+        .join(Account, Account.id == Address.account_id)
         .where(mirror.site == site, mirror.moodle_id.is_not(None), Address.confirmed_at.is_not(None))
+        .where(Account.merged_into_id.is_(None))
         .group_by(Address.email_key)
         .having(func.count(Address.account_id.distinct()) > 1)
         .order_by(Address.email_key)

@@ -74,13 +74,13 @@ def test_d28_the_list_names_both_users_by_moodles_ids_and_says_what_to_wait_for(
     [line] = json.loads(run("list", "--json").stdout)
     assert (line["from_id"], line["to_id"], line["site"]) == (other.id, kept.id, "updago")
     assert line["hint"] == "undoable"
-    assert "wait: the person can still undo it" in run("list").stdout
+    assert "Wait: the person can still undo it" in run("list").stdout
     time_to_undo_is_over(world)
     assert "not renamed and closed yet" in run("list").stdout
     settle(world)
     text = run("list").stdout
     assert f"{other.id} ({other.username}) -> {kept.id} ({MEMBER})" in text
-    assert "can be moved" in text
+    assert "can be moved now" in text
 
 
 def test_d28_the_file_is_in_the_form_of_the_merge_users_plugin(world: World, run: Run, tmp_path: Path) -> None:

@@ -54,9 +54,11 @@ def test_i6_i7_i8_a_link_whose_work_dies_anywhere_is_finished_by_the_next_look(
 
 
 @WORKS
-def test_i6_i7_i8_an_undo_whose_work_dies_anywhere_is_finished_by_the_next_look(
-    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("finished_first", [True, False], ids=["after-the-link", "in-the-middle"])
+def test_i6_i7_i8_an_undo_after_or_while_the_work_is_done_ends_as_before_the_link(
+    work: Work, finished_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The work of the undo dies anywhere; or that of the link does, and the undo comes before it is finished."""
     numbers = itertools.count()
     with site_world(tmp_path, site={"parallel_calls": 1}) as world:
         run(world)
@@ -66,33 +68,15 @@ def test_i6_i7_i8_an_undo_whose_work_dies_anywhere_is_finished_by_the_next_look(
             kept, other = world.user(learner), world.user(member)
             before = (vars(kept).copy(), vars(other).copy())
             joined = link(world, learner, member, swap=True, address=True)
-            settle(world)
-            unlink(world, joined)
-            mortally(lambda: work(world))
+            if finished_first:
+                settle(world)
+                unlink(world, joined)
+                mortally(lambda: work(world))
+            else:
+                mortally(lambda: work(world))
+                unlink(world, joined)
             after_the_lease(world)
             work(world)
-            assert (vars(kept), vars(other)) == before
-            finished(world)
-
-        assert until_survived(monkeypatch, trial) > 15
-
-
-def test_i6_i7_i8_a_link_that_is_undone_while_its_work_is_half_done_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    numbers = itertools.count()
-    with site_world(tmp_path) as world:
-        run(world)
-
-        def trial(mortally: Mortally) -> None:
-            learner, member = two_people(world, next(numbers))
-            kept, other = world.user(learner), world.user(member)
-            before = (vars(kept).copy(), vars(other).copy())
-            joined = link(world, learner, member, swap=True, address=True)
-            mortally(lambda: settle(world))
-            unlink(world, joined)
-            after_the_lease(world)
-            settle(world)
             assert (vars(kept), vars(other)) == before
             finished(world)
 
