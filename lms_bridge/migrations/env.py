@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from alembic import context
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 import external_accounts.audit_schema
 import external_accounts.institution_schema
@@ -13,8 +16,32 @@ from external_accounts.database import Base, Database
 
 LOCK = 0x6C6D_7362  # any constant number: names this product's migration lock in PostgreSQL
 
+
+@contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """SQLite changes a table by making it anew, and would take the old one's end for that of all rows it is named by.
+
+    Switched off before the transaction begins, in which it could not be; whether all keys still lead somewhere is asked
+    at its end.
+    """
+    driver = connection.connection.dbapi_connection
+    if connection.dialect.name != "sqlite" or driver is None:
+        yield
+        return
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
+
+
+def _all_keys_lead_somewhere(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite" and (lost := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
+        raise RuntimeError(f"a migration left a row of {lost[0]} that names one of {lost[2]} which is not there")
+
+
 database: Database = context.config.attributes["database"]
-with database.engine.connect() as connection:
+with database.engine.connect() as connection, _without_foreign_keys(connection):
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
@@ -28,3 +55,4 @@ with database.engine.connect() as connection:
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         context.run_migrations()
+        _all_keys_lead_somewhere(connection)

@@ -13,12 +13,13 @@ import pytest
 from sqlalchemy import event, insert, text
 from sqlalchemy.orm import Session
 
-from external_accounts import name_index
+from external_accounts import name_index, search_index
 from external_accounts.database import Database
 from external_accounts.identities import LOCAL, find_local_credential
 from external_accounts.import_facts import facts_for
 from external_accounts.import_rows import Wish
 from external_accounts.institution_schema import NameKey
+from external_accounts.linking_schema import SearchWord
 from external_accounts.schema import Account, Address, LocalPassword, SignInIdentity
 from lms_bridge import migrations
 from tests.external_accounts.conftest import NOW
@@ -60,6 +61,14 @@ def fill(database: Database, size: int) -> None:
         session.execute(insert(Account), rows)
         keys = [key for n, _, _ in people for key in name_index.rows(n, f"Given{n}", f"Family{n}")]
         session.execute(insert(NameKey), keys)
+        search = [
+            row
+            for n, name, mail in people
+            for row in search_index.rows(
+                n, username=name, given_name=f"Given{n}", family_name=f"Family{n}", emails=[mail]
+            )
+        ]
+        session.execute(insert(SearchWord), search)
         identities = [{"account_id": n, "issuer": LOCAL, "subject": name, **when} for n, name, _ in people]
         session.execute(insert(SignInIdentity), identities)
         address = {"role": "contact", "is_primary": True, "created_at": NOW}
@@ -111,6 +120,19 @@ def test_finding_what_an_import_has_to_know_of_a_line(universities: dict[int, Da
 
     few, many = (steps(universities[size], look_up) for size in (SMALL, LARGE))
     assert many < 3 * few + 200, f"{few} steps among {SMALL} accounts, {many} among {LARGE}"
+
+
+@pytest.mark.parametrize("text", ["family7", "given7 family7", "p7@mail.example", "ext family7", "nobody", "faimly7"])
+def test_the_help_desk_s_search(universities: dict[int, Database], text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A word that all have (`ext`) is counted and gone through no further than to its bound."""
+    monkeypatch.setattr(search_index, "MOST_LOOKED_AT", 100)
+
+    def look_up(session: Session) -> object:
+        beginnings = search_index.terms(session, text)
+        return search_index.find(session, beginnings).ids or search_index.nearly(session, beginnings)
+
+    few, many = (steps(universities[size], look_up) for size in (SMALL, LARGE))
+    assert many < 3 * few + 6000, f"{few} steps among {SMALL} accounts, {many} among {LARGE}"
 
 
 def test_a_walk_through_all_accounts_would_be_seen(universities: dict[int, Database]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select, text
 from sqlalchemy.orm import Session
 
 from external_accounts import search_index
@@ -206,3 +206,29 @@ def test_a_longer_name_than_the_column_is_found_by_its_beginning(database: Datab
         add(session, username="long", family="x" * 100)
     assert found(database, "x" * 100) == ["long"]
     assert max(len(word) for word in account_words(username="a", family_name="x" * 100)) == search_index.LONGEST
+
+
+def test_on_postgresql_a_search_goes_by_the_index(database: Database) -> None:
+    """Also with statistics of a full table, and whatever the language of the database: no table is gone through."""
+    if database.is_sqlite:
+        pytest.skip("SQLite: tests/external_accounts/test_look_ups_are_flat.py")
+    with database.begin() as session:
+        accounts = [
+            {"id": n, "username": f"p{n}", "key": str(n), "profile": "x", "created_at": NOW} for n in range(1, 20_001)
+        ]
+        session.execute(insert(Account), accounts)
+        rows = [
+            row
+            for n in range(1, 20_001)
+            for row in search_index.rows(n, username=f"p{n}", given_name=f"given{n % 900}", family_name=f"Name{n}")
+        ]
+        session.execute(insert(SearchWord), rows)
+    with database.engine.begin() as connection:
+        connection.execute(text("ANALYZE"))
+    with database.read() as session:
+        for question in (["name777"], ["given12", "name912"], ["p"]):
+            query = search_index._accounts(question, None, exact=False).limit(51)
+            compiled = query.compile(database.engine, compile_kwargs={"literal_binds": True})
+            plan = "\n".join(row[0] for row in session.execute(text(f"EXPLAIN {compiled}".replace(":", "\\:"))))
+            assert "Seq Scan on search_words" not in plan, plan
+            assert find(session, question).ids

@@ -10,17 +10,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, select
+from sqlalchemy import inspect, select, text
 
 import external_accounts.audit_schema
-import external_accounts.institution_schema
-import external_accounts.linking_schema  # noqa: F401
+import external_accounts.institution_schema  # noqa: F401
 import lms_bridge.schema  # noqa: F401
 from external_accounts.accounts import Person, create_account
 from external_accounts.database import Base, Database
+from external_accounts.linking_schema import SearchWord
 from lms_bridge import migrations
 from lms_bridge.schema import Mirror, SiteState
 from tests.bridge_under_test import settings_values
@@ -59,6 +60,38 @@ def test_an_upgrade_from_nothing_is_what_the_models_say(database: Database) -> N
         # An identity column is plain on SQLite and looks like a difference of defaults there.
         options = {"compare_type": True, "compare_server_default": not database.is_sqlite}
         assert compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata) == []
+
+
+def test_the_accounts_there_were_can_be_searched_after_the_upgrade(database: Database) -> None:
+    """Filled by pages, so there are more accounts than a page has; what is found is what would be written today."""
+    command.upgrade(migrations._config(database), "0006")
+    names = "username, key, profile, given_name, family_name, birth_name, unit, language, suspension_reason"
+    account = f"INSERT INTO accounts ({names}, directory, version, created_at, erased_at) VALUES "  # noqa: S608
+    row = "('{0}', '{0}', 'learner', 'Zoé', 'D''Œuf{0}', '', 'Lettres', '', '', '', 1, '2026-01-01 00:00:00', {1})"
+    with database.engine.begin() as connection:
+        values = [row.format(f"p{n}", "'2026-02-01 00:00:00'" if n == 7 else "NULL") for n in range(1, 1003)]
+        connection.exec_driver_sql(account + ", ".join(values))
+        of = {"number": connection.scalar(text("SELECT id FROM accounts WHERE username = 'p1002'"))}
+        connection.execute(
+            text(
+                "INSERT INTO addresses (account_id, email, email_key, role, is_primary, created_at, confirmed_by, "
+                "lost_reason) VALUES (:number, 'Q@x.example', 'q@x.example', 'contact', true, '2026-01-01', '', '')"
+            ),
+            of,
+        )
+        connection.execute(
+            text(
+                "INSERT INTO identities (account_id, issuer, subject, attributes, created_at, refreshed_at) "
+                "VALUES (:number, 'sel', 'zdoeuf', '{}', '2026-01-01', '2026-01-01')"
+            ),
+            of,
+        )
+    migrations.upgrade(database)
+    expected = {"p1002", "zoe", "doeufp1002", "oeufp1002", "lettres", "q", "x.example", "zdoeuf"}
+    with database.read() as session:
+        words = select(SearchWord.word).where(SearchWord.account_id == of["number"])
+        assert set(session.scalars(words)) == expected
+        assert len(set(session.scalars(select(SearchWord.account_id)))) == 1001, "all but the erased one"
 
 
 def test_a_new_account_has_a_mirror_and_a_changed_one_is_due(database: Database) -> None:
