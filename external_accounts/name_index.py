@@ -89,16 +89,16 @@ def _candidates(session: Session, people: Mapping[str, Traits]) -> dict[str, set
     place = func.row_number().over(partition_by=NameKey.key, order_by=NameKey.account_id).label("place")
     numbered = select(NameKey.key, NameKey.account_id, place)
     by_name = _seekers(people, sought_keys)
-    for keys in _chunks(sorted(by_name)):
+    for keys in chunks(sorted(by_name)):
         counted = numbered.where(NameKey.key.in_(keys)).subquery()
         few = select(counted.c.key, counted.c.account_id).where(counted.c.place <= MOST_ALIKE)
         _gather(session, found, by_name, few)
     by_address = _seekers(people, lambda person: person.addresses)
-    for addresses in _chunks(sorted(by_address)):
+    for addresses in chunks(sorted(by_address)):
         holders = select(Address.email_key, Address.account_id).where(Address.email_key.in_(addresses))
         _gather(session, found, by_address, holders)
     by_number = _seekers(people, lambda person: person.person_keys)
-    for numbers in _chunks(sorted(by_number)):
+    for numbers in chunks(sorted(by_number)):
         bearers = select(PersonKey.key, PersonKey.account_id).where(PersonKey.key.in_(numbers))
         _gather(session, found, by_number, bearers)
     return found
@@ -139,7 +139,7 @@ def _accounts(session: Session, ids: set[AccountId]) -> dict[AccountId, _Known]:
     person_keys: dict[AccountId, set[int]] = defaultdict(set)
     columns = (Account.username, Account.external_key, Account.given_name, Account.family_name, Account.birth_name)
     found = {}
-    for chunk in _chunks(sorted(ids)):
+    for chunk in chunks(sorted(ids)):
         held = select(Address.account_id, Address.email_key).where(Address.account_id.in_(chunk))
         for account_id, email_key in session.execute(held):
             addresses[account_id].append(email_key)
@@ -156,7 +156,8 @@ def _accounts(session: Session, ids: set[AccountId]) -> dict[AccountId, _Known]:
     return found
 
 
-def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """`values` in pieces that one `IN (…)` takes."""
     for start in range(0, len(values), _AT_ONCE):
         yield values[start : start + _AT_ONCE]
 

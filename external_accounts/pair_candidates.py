@@ -13,14 +13,13 @@ from sqlalchemy.orm import Session
 from external_accounts.duplicates import STAFF_OFFICE, Traits, person_key, sought_keys, traits
 from external_accounts.institution_schema import NameKey
 from external_accounts.linking_schema import PersonKey
+from external_accounts.name_index import chunks
 from external_accounts.schema import Account, AccountId, Address, SignInIdentity
 
 MOST_NAMESAKES = 20
 """A name that more accounts bear says nothing: by it alone they would be likened in hundreds of pairs."""
 MOST_SHARING = 5
 """An address that more accounts have confirmed is a department's, and a number that more have is a filler (`0`)."""
-_AT_ONCE = 900
-"""Values in one `IN (…)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Known:
 def load(session: Session, ids: Collection[AccountId], keys: PersonKeys) -> dict[AccountId, Known]:
     """What is compared of these accounts; nothing of those that are erased."""
     found: dict[AccountId, Known] = {}
-    for some in _chunks(sorted(ids)):
+    for some in chunks(sorted(ids)):
         confirmed, claimed = _addresses(session, some)
         numbers = _person_keys(session, some, keys)
         columns = (Account.id, Account.given_name, Account.family_name, Account.birth_name, Account.unit)
@@ -125,14 +124,9 @@ def _gather(
     *conditions: Any,
     most: int = MOST_SHARING,
 ) -> None:
-    for keys in _chunks(sorted(seekers)):
+    for keys in chunks(sorted(seekers)):
         count = func.count().over(partition_by=key).label("holders")
         held = select(key.label("key"), holder.label("holder"), count).where(key.in_(keys), *conditions).subquery()
         for value, account_id in session.execute(select(held.c.key, held.c.holder).where(held.c.holders <= most)):
             for seeker in seekers[value]:
                 found[seeker].add(account_id)
-
-
-def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(values), _AT_ONCE):
-        yield values[start : start + _AT_ONCE]

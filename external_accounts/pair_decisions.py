@@ -49,7 +49,7 @@ def dismiss(session: Session, pair_id: int, *, reason: str, by: str, now: dateti
     pair = _held(session, pair_id, OPEN, PROPOSED)
     pair.state, pair.note, pair.new_facts = DISMISSED, reason[:REASON_LENGTH], []
     pair.decided_at, pair.decided_by = now, by
-    _record(session, pair, "dismissed", now, origin)
+    _record_quietly(session, pair, "dismissed", now, origin)
     return pair
 
 
@@ -62,7 +62,7 @@ def reopen(session: Session, pair_id: int, *, now: datetime, origin: audit.Origi
     pair = _held(session, pair_id, DISMISSED)
     pair.state, pair.note = OPEN, ""
     pair.decided_at, pair.decided_by = None, ""
-    _record(session, pair, "reopened", now, origin)
+    _record_quietly(session, pair, "reopened", now, origin)
     return pair
 
 
@@ -99,7 +99,17 @@ def propose(
             mail_domain=mail_domain,
             account_id=address.account_id,
         )
-    _record(session, pair, "proposed", now, origin, mails=len(recipients))
+    for account_id in (pair.first_id, pair.second_id):
+        audit.record(
+            session,
+            "duplicates.proposed",
+            outcome="ok",
+            now=now,
+            origin=origin,
+            account_id=account_id,
+            pair_id=pair.id,
+            mails=len(recipients),
+        )
     return len(recipients)
 
 
@@ -142,18 +152,6 @@ def offer_for(session: Session, account_id: AccountId) -> int | None:
     return None
 
 
-def _record(
-    session: Session, pair: LikelyPair, what: str, now: datetime, origin: audit.Origin, **details: object
-) -> None:
-    """In the trail of both: neither names the other."""
-    for account_id in (pair.first_id, pair.second_id):
-        audit.record(
-            session,
-            f"duplicates.{what}",
-            outcome="ok",
-            now=now,
-            origin=origin,
-            account_id=account_id,
-            pair_id=pair.id,
-            **details,
-        )
+def _record_quietly(session: Session, pair: LikelyPair, what: str, now: datetime, origin: audit.Origin) -> None:
+    """Without the accounts: their owners read their own trail, and would learn that somebody is like them."""
+    audit.record(session, f"duplicates.{what}", outcome="ok", now=now, origin=origin, pair_id=pair.id)

@@ -93,7 +93,8 @@ class Imports(Section):
         ge=35,
         le=200,
         description="From how many points on somebody who is like an account, or like another line of the file, needs "
-        "a human to look first. See `docs/explanation/duplicates.md`.",
+        "a human to look first, and two accounts are shown as likely one person’s. See "
+        "`docs/explanation/duplicates.md`.",
     )
     ended: Share = Field(Share(percent=5, floor=20), description="Accounts that a run may end unasked.")
     renamed: Share = Field(Share(percent=5, floor=50), description="Accounts that a run may give another name unasked.")

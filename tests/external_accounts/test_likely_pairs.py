@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -210,6 +211,29 @@ def test_an_account_that_changes_during_the_look_is_looked_at_once_more(people: 
 
     assert likely_pairs.look(people.database, TERMS, clock=clock).accounts == 0
     assert people.look().accounts == 1
+
+
+def test_processes_that_look_at_once_take_each_account_once(people: People) -> None:
+    for index in range(40):
+        people.add("Ada", f"Lovelace{index // 2}", released={"supannEmpId": f"N{index // 4}"})
+
+    def work(_worker: int) -> int:
+        done = 0
+        while (found := likely_pairs.look(people.database, TERMS, clock=lambda: NOW, limit=3)).accounts:
+            done += found.accounts
+        return done
+
+    with ThreadPoolExecutor(4) as pool:
+        done = sum(pool.map(work, range(4)))
+    # What one held just now another left to the next look, once the lease is over.
+    later = NOW + likely_pairs.LEASE
+    while found := likely_pairs.look(people.database, TERMS, clock=lambda: later).accounts:
+        done += found
+    assert done == 40
+    assert {pair[2] for pair in people.pairs()} == {"open"}
+    assert len(people.pairs()) == 60  # of each four with the same number, six
+    with people.database.read() as session:
+        assert session.scalars(select(PairCheck)).all() == []
 
 
 def test_a_lease_ends_and_another_process_takes_over(people: People) -> None:
