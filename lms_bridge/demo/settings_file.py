@@ -41,7 +41,7 @@ sponsors = ["staff"]
 deciders = ["helene.bernard@{DOMAIN}"]
 
 [help_desk]
-usernames = ["hbernard"]
+usernames = ["hbernard", "yroche"]
 
 [charter]
 version = "2026-09"

@@ -34,6 +34,7 @@ CASES = {
     "student": "sel",
     "vacataire": "sel",
     "helpdesk": "sel",
+    "helpdesk_second": "sel",
     "library_reader": "local",
     "technical": "sel",
     "not_activated": "sel",
@@ -41,6 +42,7 @@ CASES = {
     "learner_unconfirmed": "local",
     "learner_suspended": "local",
     "learner_ending": "local",
+    "learner_bounced": "local",
     "learner_ended": "local",
     "sponsor": "local",
 }
