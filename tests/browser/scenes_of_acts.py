@@ -214,6 +214,10 @@ def desk_bulk_preview(stage: Stage, page: Page) -> None:
 
 @scene("Suspendre", "Suspend")
 def desk_bulk_under_way(stage: Stage, page: Page) -> None:
+    # The page looks again by itself: not while somebody looks at it here.
+    page.add_init_script(
+        "const later = setTimeout; window.setTimeout = (act, wait) => (wait > 2000 ? 0 : later(act, wait));"
+    )
     desk_bulk_preview(stage, page)
     press(page.locator("main .btn-primary"))
 
