@@ -16,6 +16,8 @@ from sqlalchemy.orm import Session
 from external_accounts import audit
 from external_accounts.accounts import Person, account_by_username, create_account, suspend
 from external_accounts.addresses import parse_address, primary_address, set_primary_address
+from external_accounts.bounces import BOUNCE
+from external_accounts.confirmation import lose_confirmation
 from external_accounts.directory import Entry
 from external_accounts.identities import create_local_account
 from external_accounts.institution_schema import DirectoryEntry
@@ -84,6 +86,9 @@ ACCOUNTS = (
     DemoAccount(
         "helpdesk", "sel", "hbernard", "helpdesk-demo-1", f"helene.bernard@{DOMAIN}", "Hélène", "Bernard", "staff"
     ),
+    DemoAccount(
+        "helpdesk_second", "sel", "yroche", "helpdesk-demo-2", f"yann.roche@{DOMAIN}", "Yann", "Roche", "staff"
+    ),
     DemoAccount("not_activated", "sel", "nlopez", "", "nora.lopez@courriel.example", "Nora", "Lopez", "affiliate"),
     DemoAccount(
         "learner_confirmed",
@@ -123,6 +128,16 @@ ACCOUNTS = (
         "lea.garnier@courriel.example",
         "Léa",
         "Garnier",
+        confirmed=True,
+    ),
+    DemoAccount(
+        "learner_bounced",
+        "local",
+        "ext.ines.faure",
+        "learner-demo-6",
+        "ines.fuare@courriel.example",
+        "Inès",
+        "Faure",
         confirmed=True,
     ),
     DemoAccount(
@@ -272,6 +287,7 @@ def fill_bridge(runtime: Runtime) -> None:
             if person.suspended:
                 suspend(session, account, reason="demo", until=None, now=now, origin=ORIGIN)
         _let_rights_end(session, runtime, now)
+        _let_bounce(session, now)
 
 
 def _let_rights_end(session: Session, runtime: Runtime, now: datetime) -> None:
@@ -286,6 +302,15 @@ def _let_rights_end(session: Session, runtime: Runtime, now: datetime) -> None:
         day = local_day(now, runtime.settings.zone) + timedelta(days=days)
         people[case].sponsor_id = people["sponsor"].id
         move_end(session, people[case].id, end_of_day(day, runtime.settings.zone), now=now, origin=ORIGIN)
+
+
+def _let_bounce(session: Session, now: datetime) -> None:
+    """A learner whose address was mistyped: it does not exist, and no longer counts."""
+    mistyped = next(person for person in ACCOUNTS if person.case == "learner_bounced")
+    account = account_by_username(session, mistyped.identifier)
+    address = primary_address(account) if account is not None else None
+    if address is not None:
+        lose_confirmation(session, address, reason=BOUNCE, now=now, origin=ORIGIN)
 
 
 def _announced(session: Session, person: DemoAccount, now: datetime) -> Account:

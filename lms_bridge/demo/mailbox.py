@@ -51,8 +51,10 @@ _CASES = {
     "library_reader": "Lectrice de la bibliothèque : retrouve ses identifiants par son adresse privée.",
     "technical": "Compte technique : son courrier d’identifiants part à la personne de l’assistance, qui en répond.",
     "vacataire": "Vacataire : passe par SEL, mot de passe tenu par l’annuaire.",
+    "learner_bounced": "Son adresse a été mal tapée, nos messages reviennent : l’assistance la corrige, à deux.",
     "not_activated": "Compte annoncé par l’université, pas encore activé : il n’a pas de mot de passe.",
     "helpdesk": "Une personne de l’assistance, qui se connecte comme tout le monde.",
+    "helpdesk_second": "Sa ou son collègue : la seconde personne qu’il faut pour corriger une adresse.",
 }
 
 

@@ -44,6 +44,10 @@ deciders = ["helene.bernard@{DOMAIN}"]
 role = "administrator"
 usernames = ["hbernard"]
 
+[[help_desk.members]]
+role = "agent"
+usernames = ["yroche"]
+
 [charter]
 version = "2026-09"
 url = "{urls["sel"]}/charte"

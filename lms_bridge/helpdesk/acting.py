@@ -243,7 +243,7 @@ def _rendered(
         seen=Seen.now(session, account),
         typed=request.form,
         errors=errors or {},
-        error=bool(errors) or refused is not None,
+        error=bool(errors) or refused is not None or changed is not None,
         changed=changed,
         refusal=words(refused.refusal) if refused is not None else None,
         why_not=why_not if refused is None or why_not != words(refused.refusal) else None,

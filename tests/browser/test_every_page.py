@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser import (
     scenes_of_activation,  # noqa: F401 (they add their scenes)
+    scenes_of_acts,  # noqa: F401
     scenes_of_desk,  # noqa: F401
     scenes_of_directories,  # noqa: F401
     scenes_of_duplicates,  # noqa: F401

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -188,20 +187,6 @@ def test_many_are_acted_on_only_by_whoever_types_how_many(desk: Office, monkeypa
     assert newest(desk).state == "previewed"
     carry_out(desk, browser, count="3")
     assert newest(desk).state == "done"
-
-
-def test_i2_of_many_starts_one_counts_and_each_account_is_done_once(desk: Office, people: list[int]) -> None:
-    browser = desk.browser()
-    page = look(browser)
-    browsers = [desk.browser() for _ in range(3)]
-    for one in browsers:
-        one.get(page.url)
-    with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda one: one.submit(follow=False), browsers))
-    assert sorted(answer.status_code for answer in answers) == [303, 409, 409]
-    with ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda _n: bulk_runs.carry_out(desk.bridge.runtime), range(3)))
-    assert [len(desk.events(number, "account.suspended")) for number in people] == [1, 1, 1]
 
 
 def test_only_whoever_looked_carries_it_out_and_not_the_next_day(desk: Office, people: list[int]) -> None:

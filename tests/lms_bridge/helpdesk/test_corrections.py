@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -208,18 +207,6 @@ def test_an_address_with_a_request_can_still_be_removed_by_its_owner(desk: Offic
     assert newest(desk).address_id is None
 
 
-def test_of_two_who_decide_at_once_one_does(desk: Office) -> None:
-    ada = bounced(desk)
-    request = ask(desk, ada)
-    browsers = [desk.browser(SECOND), desk.browser(SECOND)]
-    for browser in browsers:
-        browser.get(f"{QUEUE}/{request}")
-    with ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(lambda one: one.submit(follow=False, decision="approve"), browsers))
-    assert sorted(answer.status_code for answer in answers) == [303, 409]
-    assert len(desk.events(ada, "address.corrected")) == 1
-
-
 @pytest.mark.parametrize(
     ("fields", "status"),
     [
@@ -300,14 +287,3 @@ def test_proposing_twice_writes_once_and_a_no_can_be_asked_about_again(desk: Off
     with desk.bridge.runtime.database.begin() as session:
         session.scalars(select(LikelyPair)).one().state = "declined"
     assert done(desk.act("link", ada, other="ext.bob", reason="they called"), ada, "link")
-
-
-def test_two_who_propose_the_same_the_other_way_round_propose_once(desk: Office) -> None:
-    ada, bob = desk.person(), desk.person("ext.bob")
-    browsers = [(desk.browser(DESK), ada, "ext.bob"), (desk.browser(SECOND), bob, "ext.ada")]
-    for browser, number, _other in browsers:
-        browser.get(f"{PATH}/{number}/link")
-    with ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(lambda one: one[0].submit(follow=False, other=one[2], reason="same"), browsers))
-    assert sorted(answer.status_code for answer in answers) == [303, 409]
-    assert len(desk.mails_to("ext.bob@mail.example")) == 1
