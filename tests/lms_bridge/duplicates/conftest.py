@@ -74,7 +74,11 @@ class Radar:
 
 @pytest.fixture
 def radar(tmp_path: Path) -> Iterator[Radar]:
-    settings = {"sites": [SITE], "help_desk": {"usernames": ["ext.desk"]}, "registration": {"sponsors": ["teacher"]}}
+    settings = {
+        "sites": [SITE],
+        "help_desk": {"members": [{"role": "administrator", "usernames": ["ext.desk"]}]},
+        "registration": {"sponsors": ["teacher"]},
+    }
     with mailing_bridge(tmp_path, **settings) as (bridge, mailbox):
         running = Radar(bridge, mailbox, bridge.browser())
         running.add("ext.desk", "Hélène", "Bernard")

@@ -26,7 +26,7 @@ PROFILES: list[dict[str, Any]] = [
     {"name": "staff", "label": LABEL},
     {"name": "vacataire", "label": LABEL, "issuer": "sel", "directory": "sel"},
 ]
-HELP_DESK = {"usernames": ["ext.desk", "ext.second"]}
+HELP_DESK = {"members": [{"role": "administrator", "usernames": ["ext.desk", "ext.second"]}]}
 DESK, SECOND = "ext.desk", "ext.second"
 
 

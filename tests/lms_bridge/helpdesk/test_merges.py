@@ -23,7 +23,9 @@ PAGE = "/helpdesk/merges"
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with two_accounts(tmp_path, bridge_changes={"help_desk": {"usernames": [DESK]}}) as running:
+    with two_accounts(
+        tmp_path, bridge_changes={"help_desk": {"members": [{"role": "administrator", "usernames": [DESK]}]}}
+    ) as running:
         running.bridge.add_account(DESK)
         yield running
 

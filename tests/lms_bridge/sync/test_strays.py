@@ -23,7 +23,9 @@ LIST = "/helpdesk/duplicates/moodle"
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with running_world(tmp_path, bridge_changes={"help_desk": {"usernames": ["ext.desk"]}}) as running:
+    with running_world(
+        tmp_path, bridge_changes={"help_desk": {"members": [{"role": "administrator", "usernames": ["ext.desk"]}]}}
+    ) as running:
         running.bridge.add_account("ext.desk")
         yield running
 
