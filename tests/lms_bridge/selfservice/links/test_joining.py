@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lms_bridge.selfservice.links.overview import DONE
 from tests.bridge_under_test import APP, PASSWORD, heading
 from tests.lms_bridge.mailing import in_french
 from tests.lms_bridge.selfservice.account.conftest import words
@@ -26,7 +27,7 @@ def test_d27_a_learner_who_became_a_member_joins_both_and_is_one_person_by_eithe
     assert "ext.ada" in words(ada.page)
     done = links.confirm(ada, keep="this")
     assert path(ada) == LINKS
-    assert in_french("The two accounts are one.") in words(done)
+    assert in_french(DONE["linked"]) in words(done)
     assert links.usernames() == {"adupont": learner}, "the kept account bears the name that the university knows"
     assert links.identities() == {("local", "ext.ada"): learner, ("sel", "adupont"): learner}
     assert links.addresses(learner) == {ADA: (False, True), "adupont@univ.example": (True, True)}

@@ -11,6 +11,7 @@ from external_accounts import audit
 from external_accounts.accounts import lock_account, suspend
 from external_accounts.linking_schema import LikelyPair
 from external_accounts.schema import Account
+from lms_bridge.selfservice.links.overview import DONE
 from tests.bridge_under_test import PASSWORD, Browser, heading
 from tests.lms_bridge.mailing import in_french
 from tests.lms_bridge.selfservice.account.conftest import words
@@ -18,6 +19,9 @@ from tests.lms_bridge.selfservice.links.town import LINKS, Links, link_of, path,
 
 ADA = "ext.ada@mail.example"
 BOB = "ext.bob@mail.example"
+SUGGESTED = in_french(
+    "The help desk suggests that you have another account here. If that is so, join the two: only you can."
+)
 BOTH = in_french("Join these two accounts?")
 
 
@@ -201,7 +205,7 @@ def test_lnk_01_lnk_11_a_cas_account_whose_name_is_taken_is_asked_whether_it_is_
     links.begin(stranger)
     links.show_cas(stranger, "adupont")
     done = links.confirm(stranger)
-    assert in_french("You can sign in by this door as well from now on.") in words(done)
+    assert in_french(DONE["added"]) in words(done)
     assert links.identities()[("sel", "adupont")] == account
 
 
@@ -225,10 +229,10 @@ def test_d30_the_help_desk_only_proposes_and_the_person_may_decline(links: Links
         session.add(LikelyPair(first_id=first, second_id=second, points=80, facts=[], state="proposed", found_at=now))
     ada = links.by_password("ext.ada")
     page = ada.get(LINKS)
-    assert in_french("The help desk suggests that you have another account here.") in words(page)
+    assert SUGGESTED in words(page)
     assert "ext.bob" not in words(page)
     press(ada, f"{LINKS}/decline")
-    assert in_french("The help desk suggests that you have another account here.") not in words(ada.get(LINKS))
+    assert SUGGESTED not in words(ada.get(LINKS))
     with links.bridge.runtime.database.read() as session:
         assert session.get_one(LikelyPair, 1).state == "declined"
     assert links.links() == []
@@ -240,6 +244,6 @@ def test_giving_up_changes_nothing(links: Links) -> None:
     here = path(ada)
     links.show_local(ada, "ext.ada", ADA)
     press(ada, f"{here}/give-up")
-    assert in_french("Nothing was changed.") in words(ada.page)
+    assert in_french(DONE["given_up"]) in words(ada.page)
     assert path_after(ada, here) == LINKS
     assert links.links() == []

@@ -22,6 +22,7 @@ from external_accounts.schema import (
     LocalPassword,
     SignInIdentity,
 )
+from lms_bridge.selfservice.links.overview import DONE
 from tests.bridge_under_test import Browser, heading
 from tests.lms_bridge.mailing import in_french
 from tests.lms_bridge.selfservice.account.conftest import words
@@ -184,7 +185,7 @@ def test_my_page_makes_them_two_again(links: Links) -> None:
     ada.get(LINKS)
     press(ada, f"{LINKS}/{link.id}/undo")
     assert path(ada) == LINKS
-    assert in_french("The accounts are two again, as they were before.") in words(ada.page)
+    assert in_french(DONE["parted"]) in words(ada.page)
     assert set(links.usernames()) == {"adupont", "ext.ada"}
 
 

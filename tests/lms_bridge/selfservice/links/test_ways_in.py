@@ -11,6 +11,7 @@ from external_accounts import audit
 from external_accounts.addresses import parse_address
 from external_accounts.proofs import CONFIRM_ADDRESS, about, claim_by_link, request_proof
 from external_accounts.schema import Account, Address, SignInIdentity
+from lms_bridge.selfservice.links.overview import DONE
 from tests.bridge_under_test import PASSWORD, Browser, heading
 from tests.lms_bridge.mailing import in_french
 from tests.lms_bridge.selfservice.account.conftest import words
@@ -102,7 +103,7 @@ def test_a_removed_way_in_is_brought_back_on_my_page(links: Links) -> None:
 
         record = session.scalars(select(UnlinkedIdentity.id)).one()
     press(ada, f"{LINKS}/removed/{record}/restore")
-    assert in_french("This way in is back.") in words(ada.page)
+    assert in_french(DONE["restored"]) in words(ada.page)
     assert ("sel", "adupont") in links.identities()
 
 
@@ -154,7 +155,7 @@ def test_d31_a_member_who_leaves_goes_on_with_the_same_account_by_a_password(lin
     refused = press(leaving, f"{LINKS}/password", password="short", password_again="short")
     assert refused.status_code == 422
     press(leaving, f"{LINKS}/password", password=NEW, password_again=NEW)
-    assert in_french("You can sign in by this door as well from now on.") in words(leaving.page)
+    assert in_french(DONE["added"]) in words(leaving.page)
     local = next(subject for issuer, subject in links.identities() if issuer == "local")
     assert local.startswith("ext."), "LNK-06: a name that no CAS brings"
     assert set(links.usernames()) == {"jdurand"}, "what the applications know stays"
