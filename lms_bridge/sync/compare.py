@@ -151,6 +151,8 @@ class _Look:
             return PROTECTED
         if user.username is None or user.auth is None or user.suspended is None:
             return N_("Moodle does not show user name, auth method or suspension")
+        if self.joined and not self.mirror.owned:
+            return None if user.suspended else NOT_OURS  # whatever a human made of it meanwhile
         if user.auth != self.desired.auth and not (self._changes_in_place and user.auth in self.rules.adopts):
             return N_("the user has another sign-in method")
         if user.confirmed is False:
@@ -158,8 +160,6 @@ class _Look:
         expected = self.mirror.written.get("username", self.desired.username)
         if user.username not in (self.desired.username, expected):
             return N_("the user was renamed in Moodle")
-        if self.joined and not self.mirror.owned:
-            return None if user.suspended else NOT_OURS
         if user.username != self.desired.username and not self.mirror.owned:
             return N_("the user name is not the account's")
         return None
@@ -220,7 +220,12 @@ class _Look:
 
     def opened(self, user: MoodleUser) -> Comparison:
         if user.suspended and not self.mirror.suspended_by_us:
-            return Comparison(MirrorState.SUSPENDED_ELSEWHERE, moodle_id=user.id, problem=SUSPENDED_IN_MOODLE)
+            # Nothing is asked of it but to bear its own name again, after an undo.
+            named = self.mirror.written.get("username", self.desired.username) == self.desired.username
+            refresh = self._fields(user)[0] if self.mirror.owned and not named else []
+            return Comparison(
+                MirrorState.SUSPENDED_ELSEWHERE, tuple(refresh), moodle_id=user.id, problem=SUSPENDED_IN_MOODLE
+            )
         actions: list[Action] = []
         conflicts: tuple[Conflict, ...] = ()
         noted: Mapping[str, Any] = {"username": self.desired.username}

@@ -23,8 +23,8 @@ from external_accounts.schema import Account
 from external_accounts.spreadsheets import harmless
 from lms_bridge.i18n import N_
 from lms_bridge.schema import Mirror, MoodleMerge
-from lms_bridge.sync.desired import parked_username
 from lms_bridge.sync.merges import DONE, OPEN
+from lms_bridge.sync.ties import is_away
 
 COLUMNS = ("fromid", "toid", "id", "site", "fromusername", "tousername", "state", "hint", "since", "undo_until")
 NO_MORE = "-1"
@@ -98,7 +98,7 @@ def listed(
 ) -> Sequence[MergeLine]:
     """The merges that are work, oldest first; `every`: also those that were done."""
     query = (
-        select(MoodleMerge, AccountLink.undo_until, Account.key, Mirror.owned, Mirror.suspended_by_us, Mirror.written)
+        select(MoodleMerge, AccountLink.undo_until, Account.key, Mirror.owned, Mirror.state, Mirror.written)
         .join(AccountLink, AccountLink.id == MoodleMerge.link_id)
         .join(Account, Account.id == AccountLink.other_id)
         .outerjoin(Mirror, (Mirror.site == MoodleMerge.site) & (Mirror.moodle_id == MoodleMerge.other_moodle_id))
@@ -112,8 +112,8 @@ def listed(
 
 
 def _line(row: Any, now: datetime) -> MergeLine:
-    merge, undo_until, key, owned, by_us, written = row
-    away = bool(by_us) and (written or {}).get("username") == parked_username(key)
+    merge, undo_until, key, owned, state, written = row
+    away = state is not None and is_away(state, written, key)
     return MergeLine(
         id=merge.id,
         site=merge.site,

@@ -16,6 +16,7 @@ from sqlalchemy import select
 from external_accounts.database import Database
 from external_accounts.linking_schema import AccountLink
 from external_accounts.schema import Account, AccountId
+from lms_bridge.gate import MirrorState
 from lms_bridge.schema import Mirror
 from lms_bridge.settings.moodle_sites import Site
 from lms_bridge.sync import source
@@ -70,6 +71,12 @@ def ties_of(database: Database, entries: Sequence[Entry], site: Site) -> Mapping
     }
 
 
+def is_away(state: str, written: Mapping[str, Any], key: str) -> bool:
+    """Whether a mirror says that the user of the joined account with this key is closed (by us, or before) and parked:
+    the name comes last."""
+    return state == MirrorState.IN_STEP and written.get("username") == parked_username(key)
+
+
 def _ties(
     database: Database, entry: Entry, site: Site, joined: Sequence[Predecessor], parted: Sequence[Predecessor]
 ) -> Ties:
@@ -105,7 +112,7 @@ def _joined_to(
     with database.read() as session:
         for kept_id, key, mirror in session.execute(query):
             if kept_id is not None and (mirror.moodle_id is not None or mirror.owned):
-                away = mirror.suspended_by_us and mirror.written.get("username") == parked_username(key)
+                away = is_away(mirror.state, mirror.written, key)
                 found[kept_id].append(_predecessor(mirror, away=away))
     return found
 

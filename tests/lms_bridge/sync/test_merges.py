@@ -3,7 +3,8 @@ other one closed and out of the way, none deleted; and an undo puts both back.""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from lms_bridge.gate import MirrorState
 from lms_bridge.sync.compare import Comparison
+from lms_bridge.sync.merge_list import Hint, MergeLine, listed
 from lms_bridge.sync.notes import note
 from moodle_ws.client import MoodleClient
 from moodle_ws.simulator import User
@@ -179,6 +181,7 @@ def test_i7_a_name_that_a_user_not_ours_bears_is_for_a_human(one_world: World) -
     stranger.username, stranger.suspended = "old.member.before", True
     assert one_world.ticket(LEARNER)
     assert kept.username == "old.member"
+    assert run(one_world, write=False).plan.conflicts == 0
 
 
 @pytest.mark.parametrize(("auth", "changed"), [("manual", True), ("ldap", True), ("oauth2", False)])
@@ -243,6 +246,25 @@ def test_i8_a_link_made_while_moodle_is_being_called_takes_what_is_written_along
     assert views[account_id(one_world, "new.member")].written["lastname"] == "King"
     settle(one_world)
     assert one_world.user("new.member").lastname == "Lovelace"
+
+
+def test_i7_a_suspension_that_stood_in_moodle_before_stays_after_an_undo(one_world: World) -> None:
+    other = one_world.user(MEMBER)
+    other.suspended = True
+    joined = link(one_world, LEARNER, MEMBER)
+    settle(one_world)
+    assert is_parked(other)
+    [line] = listed_merges(one_world)
+    assert line.hint is Hint.READY
+    unlink(one_world, joined)
+    settle(one_world)
+    assert (other.username, other.suspended) == (MEMBER, True)
+
+
+def listed_merges(world: World) -> Sequence[MergeLine]:
+    """The work list as it stands when the time to undo is over."""
+    with world.bridge.runtime.database.read() as session:
+        return listed(session, world.bridge.clock() + timedelta(days=8))
 
 
 def test_the_closed_user_is_closed_again_when_somebody_opens_it_in_moodle(one_world: World) -> None:
