@@ -172,6 +172,7 @@ class Extension(Base):
     __tablename__ = "extensions"
     __table_args__ = (
         Index("ix_extensions_state", "state", "asked_at"),
+        Index("ix_extensions_state_id", "state", "id"),
         # One open request per account, enforced where two meet.
         Index(
             "uq_extensions_waiting",
@@ -215,7 +216,10 @@ class AssistanceRequest(Base):
     """Somebody who cannot help themselves asks the help desk, without signing in. Claims nothing, proves nothing."""
 
     __tablename__ = "assistance_requests"
-    __table_args__ = (Index("ix_assistance_requests_state", "state", "asked_at"),)
+    __table_args__ = (
+        Index("ix_assistance_requests_state", "state", "asked_at"),
+        Index("ix_assistance_requests_state_id", "state", "id"),
+    )
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     asked_at: Mapped[datetime]

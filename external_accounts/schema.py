@@ -253,6 +253,7 @@ class Registration(Base):
     __tablename__ = "registrations"
     __table_args__ = (
         Index("ix_registrations_state", "state", "expires_at"),
+        Index("ix_registrations_state_id", "state", "id"),
         Index(
             "ix_registrations_mail_due_at",
             "mail_due_at",

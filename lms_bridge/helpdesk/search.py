@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from external_accounts import search_index
@@ -62,10 +62,7 @@ def search(session: Session, settings: Settings, member: Member, question: str) 
     text = question.strip()[:LONGEST]
     if not text:
         return Found({})
-    exact: dict[AccountId, FoundBy] = {}
-    for by, query in _exact(settings, text):
-        for number in session.scalars(member.restrict(query, Account.unit).limit(SHOWN)):
-            exact.setdefault(number, by)
+    exact = _found_exactly(session, settings, member, text)
     if text.startswith("#") or text.lower().startswith(_MOODLE):
         return Found(exact)
     beginnings = search_index.terms(session, text)
@@ -75,6 +72,21 @@ def search(session: Session, settings: Settings, member: Member, question: str) 
     if not exact and not others:
         proposals = search_index.nearly(session, beginnings, units=member.units)
     return Found(exact, others, hits.more, hits.cut, tuple(" ".join(words) for words in proposals))
+
+
+def _found_exactly(session: Session, settings: Settings, member: Member, text: str) -> dict[AccountId, FoundBy]:
+    """All look-ups in one statement: a way to the database and back costs more than any of them."""
+    looked_up = [
+        select(literal(by.value), member.restrict(query, Account.unit).limit(SHOWN).subquery().c.id)
+        for by, query in _exact(settings, text)
+    ]
+    found: dict[AccountId, FoundBy] = {}
+    if looked_up:
+        order = list(FoundBy)
+        rows = [(FoundBy(by), number) for by, number in session.execute(union_all(*looked_up))]
+        for by, number in sorted(rows, key=lambda row: (order.index(row[0]), row[1])):
+            found.setdefault(number, by)
+    return found
 
 
 def _exact(settings: Settings, text: str) -> Iterable[tuple[FoundBy, Select[Any]]]:

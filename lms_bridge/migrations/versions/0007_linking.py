@@ -26,6 +26,9 @@ def upgrade() -> None:
     _pairs()
     _corrections()
     _search_words()
+    # The lists of what waits page by number.
+    for table in ("registrations", "extensions", "assistance_requests"):
+        op.create_index(f"ix_{table}_state_id", table, ["state", "id"])
     # One account's page shows its last mails.
     op.create_index("ix_outbox_mails_account_id", "outbox_mails", ["account_id"])
     _queues()
