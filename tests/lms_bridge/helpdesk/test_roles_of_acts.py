@@ -68,7 +68,7 @@ def test_only_an_administrator_acts_on_people_of_the_desk(console: Console) -> N
 
 
 def test_the_same_person_is_proposed_once_from_either_page(console: Console) -> None:
-    """Nothing was found before; what is proposed is a row of the list of likely pairs, the same from either side (D30)."""
+    """What is proposed is a row of the list of likely pairs, whether or not anything was found before (D30)."""
     one, two = console.person("ext.ada"), console.person("ext.ada2")
     browser = console.as_("ext.agent")
     browser.get(f"/helpdesk/accounts/{one}/link")
