@@ -12,7 +12,7 @@ from external_accounts.addresses import EmailAddress
 from external_accounts.name_index import Alike, alike
 from external_accounts.schema import Registration
 from lms_bridge.helpdesk.inviting import traits_of
-from lms_bridge.helpdesk.members import current_member
+from lms_bridge.helpdesk.members import Role, current_member
 from lms_bridge.importing import fact_words
 from lms_bridge.web.request import runtime
 
@@ -40,7 +40,9 @@ def for_request(session: Session, row: Registration) -> dict[str, Any]:
     found = alike(session, {"": traits_of(person, EmailAddress(row.email, row.email_key))})[""]
     found = [one for one in found if one.account_id != row.account_id]
     who = current_member()
-    if who is not None and who.is_help_desk:
+    acting = who.with_role(Role.AGENT) if who is not None else None
+    if acting is not None:
+        found = [one for one in found if acting.may_see(one.unit)]
         return {"accounts": alike_lines(found), "ask_the_desk": False}
     threshold = runtime().settings.imports.homonym_threshold
     return {"accounts": [], "ask_the_desk": any(one.likeness.points >= threshold for one in found)}

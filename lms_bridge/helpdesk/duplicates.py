@@ -31,7 +31,9 @@ from lms_bridge.helpdesk.start import QUEUES, Queue
 from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.importing import fact_words
+from lms_bridge.selfservice.account.identity import proved_first
 from lms_bridge.selfservice.proof_pages import deadline
+from lms_bridge.signin.again import FRESH_AT_THE_DESK
 from lms_bridge.web.request import parameter, runtime
 
 pages = Blueprint("duplicates", __name__, url_prefix="/helpdesk/duplicates")
@@ -139,6 +141,7 @@ def _pair(session: Session, number: str) -> LikelyPair:
 
 
 @pages.post("/<number>/dismiss")
+@proved_first(pages, N_("Set a likely pair aside"), within=FRESH_AT_THE_DESK)
 def dismiss(number: str) -> ResponseReturnValue:
     who = agent(everywhere=True)
     reason = read_reason()
@@ -155,6 +158,7 @@ def dismiss(number: str) -> ResponseReturnValue:
 
 
 @pages.post("/<number>/reopen")
+@proved_first(pages, N_("Take back that a likely pair was set aside"), within=FRESH_AT_THE_DESK)
 def reopen(number: str) -> ResponseReturnValue:
     who = agent(everywhere=True)
 
@@ -165,6 +169,7 @@ def reopen(number: str) -> ResponseReturnValue:
 
 
 @pages.post("/<number>/propose")
+@proved_first(pages, N_("Propose that two accounts be joined"), within=FRESH_AT_THE_DESK)
 def propose(number: str) -> ResponseReturnValue:
     who = agent(everywhere=True)
     settings = runtime().settings

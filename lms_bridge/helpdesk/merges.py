@@ -25,7 +25,9 @@ from lms_bridge.helpdesk.start import QUEUES, Queue
 from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.schema import MoodleMerge
+from lms_bridge.selfservice.account.identity import proved_first
 from lms_bridge.selfservice.proof_pages import deadline
+from lms_bridge.signin.again import FRESH_AT_THE_DESK
 from lms_bridge.sync import merge_list
 from lms_bridge.sync.merge_list import HINTS, Hint, MergeLine, NotOpen
 from lms_bridge.sync.merges import OPEN
@@ -57,6 +59,7 @@ def download() -> ResponseReturnValue:
 
 
 @pages.post("/<number>/done")
+@proved_first(pages, N_("Note that course work was moved"), within=FRESH_AT_THE_DESK)
 def done(number: str) -> ResponseReturnValue:
     """The course work was moved. Of two people at once one says so, and the other learns it."""
     who = administrator(everywhere=True)

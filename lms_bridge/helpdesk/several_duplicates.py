@@ -14,8 +14,10 @@ from external_accounts.pair_listing import Listed
 from lms_bridge.helpdesk import duplicates, queues
 from lms_bridge.helpdesk.members import NotAMember, NotSignedIn, administrator, not_for_you, row_number, to_sign_in
 from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
+from lms_bridge.i18n import N_, ngettext
 from lms_bridge.i18n import gettext as _
-from lms_bridge.i18n import ngettext
+from lms_bridge.selfservice.account.identity import proved_first
+from lms_bridge.signin.again import FRESH_AT_THE_DESK
 from lms_bridge.web.request import parameter, runtime
 
 PATH = f"{duplicates.PATH}/several"
@@ -80,6 +82,7 @@ def preview() -> ResponseReturnValue:
 
 
 @pages.post("/dismiss")
+@proved_first(pages, N_("Set several likely pairs aside"), within=FRESH_AT_THE_DESK)
 def dismiss() -> ResponseReturnValue:
     """Each in a transaction of its own: what somebody else decided meanwhile stays as they decided it."""
     who = administrator(everywhere=True)

@@ -17,7 +17,9 @@ from lms_bridge.helpdesk.queues import NothingFurther, to_the_first_page
 from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.schema import Mirror, StrayUser
+from lms_bridge.selfservice.account.identity import proved_first
 from lms_bridge.selfservice.proof_pages import deadline
+from lms_bridge.signin.again import FRESH_AT_THE_DESK
 from lms_bridge.sync.strays import DISMISSED, OPEN
 from lms_bridge.web.request import parameter, runtime
 
@@ -77,6 +79,7 @@ def _line(stray: StrayUser, account: Account, own: int | None) -> dict[str, Any]
 
 
 @pages.post("/<number>")
+@proved_first(pages, N_("Decide about a user of Moodle"), within=FRESH_AT_THE_DESK)
 def decide(number: str) -> ResponseReturnValue:
     """Set one aside, or take that back."""
     who = agent(everywhere=True)
