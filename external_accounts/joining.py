@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, linking
+from external_accounts import audit, linking, search_index
 from external_accounts.accounts import lock_account
 from external_accounts.database import note_waiting
 from external_accounts.engagements import LISTING
@@ -123,6 +123,7 @@ def join(
     session.expire(kept, ["addresses", "identities"])
     session.expire(other, ["addresses", "identities"])
     for account_id in (kept_id, other_id):
+        search_index.refresh(session, account_id)
         audit.record(
             session,
             "link.made",

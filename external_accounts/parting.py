@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from external_accounts import audit, confirmation, joining, unlinking
+from external_accounts import audit, confirmation, joining, search_index, unlinking
 from external_accounts.accounts import lock_account
 from external_accounts.address_changes import drop_address
 from external_accounts.engagements import LISTING
@@ -126,6 +126,7 @@ def _part_one(session: Session, link_id: int, by: Proof | None, now: datetime, o
     session.expire(kept, ["addresses", "identities"])
     session.expire(other, ["addresses", "identities"])
     for account_id in (kept.id, other.id):
+        search_index.refresh(session, account_id)
         audit.record(
             session, "link.undone", outcome="ok", now=now, origin=origin, account_id=account_id, link_id=link.id
         )

@@ -17,22 +17,28 @@ from external_accounts.database import Base, Database
 LOCK = 0x6C6D_7362  # any constant number: names this product's migration lock in PostgreSQL
 
 
-@contextmanager
-def _without_foreign_keys(connection: Connection) -> Iterator[None]:
-    """SQLite changes a table by making it anew, and would take the old one's end for that of all rows it is named by.
+PATIENCE_MILLISECONDS = 120_000
+"""How long another process waits until a migration of an SQLite file has ended."""
 
-    Switched off before the transaction begins, in which it could not be; whether all keys still lead somewhere is asked
-    at its end.
+
+@contextmanager
+def _set_apart(connection: Connection) -> Iterator[None]:
+    """An SQLite connection for migrations alone, which waits for others, and minds no foreign keys.
+
+    SQLite changes a table by making it anew, and would take the old one's end for that of all rows it is named by.
+    That is switched off before the transaction begins, in which it could not be; whether all keys still lead somewhere
+    is asked at its end. The pool does not get the connection back: it would go on so.
     """
     driver = connection.connection.dbapi_connection
     if connection.dialect.name != "sqlite" or driver is None:
         yield
         return
     driver.execute("PRAGMA foreign_keys = OFF")
+    driver.execute(f"PRAGMA busy_timeout = {PATIENCE_MILLISECONDS}")
     try:
         yield
     finally:
-        driver.execute("PRAGMA foreign_keys = ON")
+        connection.invalidate()
 
 
 def _all_keys_lead_somewhere(connection: Connection) -> None:
@@ -41,7 +47,7 @@ def _all_keys_lead_somewhere(connection: Connection) -> None:
 
 
 database: Database = context.config.attributes["database"]
-with database.engine.connect() as connection, _without_foreign_keys(connection):
+with database.engine.connect() as connection, _set_apart(connection):
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,

@@ -15,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, select, text
+from sqlalchemy.exc import IntegrityError
 
 import external_accounts.audit_schema
 import external_accounts.institution_schema  # noqa: F401
@@ -117,6 +118,19 @@ def test_a_second_upgrade_does_nothing(database: Database) -> None:
     before = set(inspect(database.engine).get_table_names())
     migrations.upgrade(database)
     assert set(inspect(database.engine).get_table_names()) == before
+
+
+def test_a_process_that_migrates_and_then_serves_minds_foreign_keys(tmp_path: Path) -> None:
+    """A migration of an SQLite file does not mind them, on a connection that nobody gets afterwards."""
+    served = Database(f"sqlite:///{tmp_path}/new.db")
+    migrations.upgrade(served)
+    with served.begin() as session:
+        assert session.scalar(text("PRAGMA foreign_keys")) == 1
+        session.add(Mirror(account_id=404, site="updago"))
+        with pytest.raises(IntegrityError):
+            session.flush()
+        session.rollback()
+    served.close()
 
 
 def test_three_processes_that_start_at_once_upgrade_once(url: str, database: Database, tmp_path: Path) -> None:
