@@ -23,6 +23,8 @@ from lms_bridge.web import cookies
 from lms_bridge.web.request import current, origin, runtime
 
 PAGE = "/account/links"
+CEREMONY = f"{PAGE}/ceremony"
+"""Where the pages of one stand: `<CEREMONY>/<handle>`."""
 
 
 def bound(person: CurrentSession) -> Bound:
@@ -63,4 +65,4 @@ def came_back(
             link_ceremonies.prove_by_cas(session, ceremony, assertion, now=now, origin=origin())
     except CeremonyOver:
         return redirect(f"{PAGE}?done=over", 303)
-    return redirect(f"{PAGE}/{handle}", 303)
+    return redirect(f"{CEREMONY}/{handle}", 303)

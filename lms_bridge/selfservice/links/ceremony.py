@@ -32,13 +32,13 @@ from lms_bridge.selfservice.links.overview import door_of
 from lms_bridge.selfservice.proof_pages import deadline, within_budget
 from lms_bridge.settings.sections import text_in
 from lms_bridge.signin import local, other_side, sessions
-from lms_bridge.signin.other_side import PAGE, bound
+from lms_bridge.signin.other_side import CEREMONY, PAGE, bound
 from lms_bridge.signin.sessions import CurrentSession
 from lms_bridge.web import cookies, headers
 from lms_bridge.web.errors import error_page
 from lms_bridge.web.request import origin, runtime
 
-pages = Blueprint("link_ceremony", __name__, url_prefix=f"{PAGE}/<string(length=32):handle>")
+pages = Blueprint("link_ceremony", __name__, url_prefix=f"{CEREMONY}/<handle>")
 
 PROOF = f"{PAGE}/proof"
 
@@ -106,7 +106,7 @@ def _doors_page(
     settings = runtime().settings
     return render_template(
         "links/other_side.html",
-        here=f"{PAGE}/{ceremony.handle}",
+        here=f"{CEREMONY}/{ceremony.handle}",
         doors=[{"issuer": door.issuer, "title": text_in(door.title, current_locale())} for door in settings.upstreams],
         local_title=text_in(settings.local.title, current_locale()) if settings.local.enabled else None,
         identifier=identifier,
@@ -125,7 +125,7 @@ def leave(handle: str, issuer: str) -> ResponseReturnValue:
     with bridge.database.read() as session:
         _ceremony(session, handle, person, bridge.clock())
     if door is None:
-        return redirect(f"{PAGE}/{handle}", 303)
+        return redirect(f"{CEREMONY}/{handle}", 303)
     if not upstream_answers(issuer):
         return error_page(
             503,
@@ -148,7 +148,7 @@ def password(handle: str) -> ResponseReturnValue:
     with bridge.database.read() as session:
         ceremony = _ceremony(session, handle, person, now)
     if not bridge.settings.local.enabled:
-        return redirect(f"{PAGE}/{handle}", 303)
+        return redirect(f"{CEREMONY}/{handle}", 303)
     typed = request.form.get("identifier", "").strip()
     try:
         found = local.recognise(
@@ -214,7 +214,7 @@ def _last_page(
     )
     return render_template(
         "links/both.html",
-        here=f"{PAGE}/{ceremony.handle}",
+        here=f"{CEREMONY}/{ceremony.handle}",
         this=sides[0],
         other=sides[1],
         choice=found.other is not None,

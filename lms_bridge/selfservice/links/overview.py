@@ -21,7 +21,7 @@ from lms_bridge.schema import SsoSession
 from lms_bridge.selfservice.account.identity import ask_first, signed_in
 from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.settings.sections import text_in
-from lms_bridge.signin.other_side import PAGE, bound
+from lms_bridge.signin.other_side import CEREMONY, PAGE, bound
 from lms_bridge.web.request import origin, parameter, runtime
 
 pages = Blueprint("links", __name__, url_prefix=PAGE)
@@ -170,4 +170,4 @@ def begin() -> ResponseReturnValue:
             session, bound(person), proved_at=person.proved_at or now, now=now, origin=origin()
         )
         handle = ceremony.handle
-    return redirect(f"{PAGE}/{handle}", 303)
+    return redirect(f"{CEREMONY}/{handle}", 303)

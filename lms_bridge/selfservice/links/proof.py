@@ -39,7 +39,7 @@ from lms_bridge.selfservice.proof_pages import (
     waiting,
     within_budget,
 )
-from lms_bridge.signin.other_side import PAGE, bound
+from lms_bridge.signin.other_side import CEREMONY, PAGE, bound
 from lms_bridge.web.request import current, origin, runtime
 
 pages = Blueprint("link_proof", __name__, url_prefix=PROOF)
@@ -93,7 +93,7 @@ def look(token: str) -> ResponseReturnValue:
         ceremony = _ceremony(session, found.proof, now)
         match state_of(found.proof, now):
             case "claimed":
-                return redirect(f"{PAGE}/{ceremony.handle}", 303)
+                return redirect(f"{CEREMONY}/{ceremony.handle}", 303)
             case "expired" | "cancelled":
                 return _invalid(410)
         if found.by == "handle":
@@ -101,7 +101,7 @@ def look(token: str) -> ResponseReturnValue:
         return render_template(
             "links/proof.html",
             action=f"{PROOF}/{token}",
-            give_up=f"{PAGE}/{ceremony.handle}/give-up",
+            give_up=f"{CEREMONY}/{ceremony.handle}/give-up",
             deadline=deadline(found.proof.expires_at),
         )
 
@@ -127,7 +127,7 @@ def claim(token: str) -> ResponseReturnValue:
         pass  # a second click: the page says where it stands
     except (ProofExpired, ProofUnusable):
         return _invalid(410)
-    return redirect(f"{PAGE}/{ceremony.handle}", 303)
+    return redirect(f"{CEREMONY}/{ceremony.handle}", 303)
 
 
 def _by_link(session: Session, found: FoundProof, now: datetime) -> Proof:
@@ -192,7 +192,7 @@ def state(token: str) -> ResponseReturnValue:
 
 
 def _waiting(token: str, proof: Proof, ceremony: LinkCeremony, now: datetime, *, error: str | None = None) -> str:
-    return waiting(FAMILY, token, proof, now, error=error, continue_url=f"{PAGE}/{ceremony.handle}")
+    return waiting(FAMILY, token, proof, now, error=error, continue_url=f"{CEREMONY}/{ceremony.handle}")
 
 
 def _invalid(status: int) -> ResponseReturnValue:

@@ -76,7 +76,10 @@ class Links:
                 browser.submit()
             else:
                 browser.submit(password=password)
-        assert re.fullmatch(rf"{LINKS}/[0-9a-f]{{32}}", path(browser)), (path(browser), browser.page.text[:800])
+        assert re.fullmatch(rf"{LINKS}/ceremony/[0-9a-f]{{32}}", path(browser)), (
+            path(browser),
+            browser.page.text[:800],
+        )
         return path(browser)
 
     def show_cas(self, browser: Browser, username: str) -> requests.Response:
