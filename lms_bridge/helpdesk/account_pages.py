@@ -32,6 +32,7 @@ from lms_bridge.selfservice.home import profile_label
 from lms_bridge.selfservice.proof_pages import deadline
 from lms_bridge.settings.sections import text_in
 from lms_bridge.signin.devices import device_in_words
+from lms_bridge.web.request import parameter
 
 LONGEST_IDENTIFIER = 254
 
@@ -254,8 +255,15 @@ ACTS = (
 ON_THE_PAGE = (
     AccountAction(N_("Send a message again"), "resend", place=10),
     AccountAction(N_("Start a password reset"), "reset", place=20),
-    AccountAction(N_("Ask for the correction of an address"), "correct", place=30),
-    AccountAction(N_("Extend the rights"), "extend", place=40),
+    AccountAction(
+        N_("Ask for the correction of an address"),
+        "correct",
+        applies=lambda account, _now: any(corrections.may_correct(address) for address in account.addresses),
+        place=30,
+    ),
+    AccountAction(
+        N_("Extend the rights"), "extend", applies=lambda account, _now: account.rights_end_at is not None, place=40
+    ),
     AccountAction(N_("End sessions"), "sessions", place=50),
     AccountAction(
         N_("Suspend the account"),
@@ -267,6 +275,23 @@ ON_THE_PAGE = (
     AccountAction(N_("Propose that two accounts be joined"), "link", place=70),
 )
 ACTIONS.extend(ON_THE_PAGE)
+
+DONE: Mapping[str, str] = {
+    "suspend": N_("The account was suspended."),
+    "readmit": N_("The suspension was lifted."),
+    "sessions": N_("The sessions were ended."),
+    "extend": N_("The end of the rights was moved."),
+    "reset": N_("The message with the link is on its way."),
+    "resend": N_("The message is on its way."),
+    "correct": N_("A colleague must agree now: the request is under “Corrections of addresses”."),
+    "link": N_("The proposal is on its way to the person."),
+}
+
+
+@pages.app_context_processor
+def _done() -> dict[str, Any]:
+    """What the account's page says after an act."""
+    return {"act_done": lambda: _(DONE[name]) if (name := parameter("done") or "") in DONE else None}
 
 
 def _serve(page: Page) -> None:

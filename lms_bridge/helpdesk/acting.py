@@ -27,6 +27,7 @@ from lms_bridge.helpdesk.members import DESK, Member, NotSignedIn, agent, row_nu
 from lms_bridge.helpdesk.refusals import Refused, words
 from lms_bridge.i18n import gettext as _
 from lms_bridge.selfservice.account.identity import ask_first
+from lms_bridge.signin.again import FRESH_AT_THE_DESK
 from lms_bridge.web.request import current, runtime
 
 PATH = f"{DESK}/accounts"
@@ -147,7 +148,7 @@ def shown_again() -> ResponseReturnValue | None:
     person = current()
     if person is None:
         raise NotSignedIn
-    return ask_first(person)
+    return ask_first(person, FRESH_AT_THE_DESK)
 
 
 def visible(session: Session, number: str, who: Member) -> Account:

@@ -304,7 +304,7 @@ def test_ses_03_an_old_sign_in_is_asked_who_it_is_and_nothing_typed_is_lost(desk
     ada = desk.person()
     browser = desk.browser()
     browser.get(f"{PATH}/{ada}/suspend")
-    desk.clock.forward(minutes=6)
+    desk.clock.forward(minutes=31)
     page = browser.submit(reason="stolen laptop")
     assert heading(page) == in_french("Is it really you?")
     assert in_french("Suspend an account") in words(page)

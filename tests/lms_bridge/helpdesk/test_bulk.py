@@ -263,7 +263,7 @@ def test_one_account_that_fails_does_not_hold_up_the_others(
 def test_ses_03_carrying_out_asks_who_it_is(desk: Office, people: list[int]) -> None:
     browser = desk.browser()
     look(browser)
-    desk.clock.forward(minutes=6)
+    desk.clock.forward(minutes=31)
     page = browser.submit()
     assert heading(page) == in_french("Is it really you?")
     assert newest(desk).state == "previewed"
