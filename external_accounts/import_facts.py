@@ -77,6 +77,10 @@ def _accounts(session: Session, keys: Collection[str], names: Collection[str], *
     for account_id, issuer, subject in session.execute(identities.where(SignInIdentity.account_id.in_(ids))):
         if subject == named[account_id]:
             issuers[account_id].add(issuer)
+    kept_ids = [account.merged_into_id for account in rows if account.merged_into_id is not None]
+    kept: dict[AccountId, str] = dict(
+        session.execute(select(Account.id, Account.username).where(Account.id.in_(kept_ids))).all() if kept_ids else ()
+    )
     return [
         Known(
             id=account.id,
@@ -91,6 +95,7 @@ def _accounts(session: Session, keys: Collection[str], names: Collection[str], *
             rights_end_at=account.rights_end_at,
             activated=account.activated_at is not None,
             erased=account.erased_at is not None,
+            joined_to=kept.get(account.merged_into_id or 0, ""),
             addresses=tuple(addresses[account.id]),
             issuers=frozenset(issuers[account.id]),
         )
@@ -129,7 +134,9 @@ def _sponsors(session: Session, texts: set[str]) -> dict[str, AccountId]:
 def living_from_files(session: Session, profile: str | None) -> int:
     """How many accounts come from files and still have rights; what limits are a percentage of."""
     count = select(func.count()).select_from(Account)
-    count = count.where(Account.external_key.is_not(None), Account.erased_at.is_(None))
+    count = count.where(
+        Account.external_key.is_not(None), Account.erased_at.is_(None), Account.merged_into_id.is_(None)
+    )
     if profile is not None:
         count = count.where(Account.profile == profile)
     return session.scalar(count) or 0
@@ -142,7 +149,8 @@ def absent(session: Session, profile: str, present: Collection[str], now: dateti
     while True:
         page = (
             select(*columns)
-            .where(Account.external_key > last, Account.profile == profile, Account.erased_at.is_(None))
+            .where(Account.external_key > last, Account.profile == profile)
+            .where(Account.erased_at.is_(None), Account.merged_into_id.is_(None))
             .order_by(Account.external_key)
             .limit(PAGE)
         )

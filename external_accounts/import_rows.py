@@ -40,6 +40,7 @@ Reason = Literal[
     "twice",
     "too_many_cells",
     "taken",
+    "joined",
     "other_person",
     "not_here",
     "cannot_change",

@@ -89,6 +89,8 @@ class Known:
     rights_end_at: datetime | None
     activated: bool
     erased: bool
+    joined_to: str = ""
+    """The user name of the account that the person kept when they joined this one to it."""
     addresses: tuple[KnownAddress, ...] = ()
     issuers: frozenset[str] = frozenset()
     """Those it signs in through by its user name."""
@@ -139,6 +141,9 @@ class Decision:
 
 def decide(wish: Wish, facts: Facts, rules: Rules) -> Decision:
     """What one line comes to."""
+    if facts.account is not None and facts.account.joined_to:
+        # Two lines for one person: which of the two keys goes on, the staff office knows.
+        return _refused(wish, Problem("joined", "external_key", facts.account.joined_to))
     if facts.account is not None and not facts.account.erased:
         return _change(wish, facts.account, facts, rules, taken_over=False)
     if (there := facts.namesake) is not None and wish.username is not None:
@@ -159,7 +164,13 @@ def _is_theirs(wish: Wish, there: Known, rules: Rules) -> bool:
     A user name is the issuer's to give, so it names one person; the names are compared to catch a wrong cell.
     """
     policy = rules.profiles.get(wish.profile or rules.default_profile or "")
-    if there.erased or there.external_key is not None or policy is None or policy.issuer not in there.issuers:
+    if (
+        there.erased
+        or there.joined_to
+        or there.external_key is not None
+        or policy is None
+        or policy.issuer not in there.issuers
+    ):
         return False
     said = traits(wish.given_name or "", wish.family_name or "", wish.birth_name or "")
     return likeness(said, there.traits).points >= SAME_PERSON

@@ -99,9 +99,10 @@ def tell_way_in(
         _send(session, "way_in_changed", one, notices, now, undo=undo, context={"change": change, "issuer": issuer})
 
 
-def tell_parted(session: Session, told: Iterable[Told], notices: Notices, *, now: datetime) -> None:
+def tell_parted(session: Session, told: Iterable[Told], notices: Notices, *, moved: bool, now: datetime) -> None:
+    """`moved`: course work was moved in an application meanwhile, and stays there."""
     for one in told:
-        _send(session, "accounts_parted", one, notices, now)
+        _send(session, "accounts_parted", one, notices, now, context={"moved": moved})
 
 
 def _send(

@@ -44,6 +44,9 @@ REASONS: dict[Reason, str] = {
     "unknown": N_("%(column)s: “%(value)s” is not known here"),
     "twice": N_("%(column)s: “%(value)s” stands in several lines"),
     "too_many_cells": N_("the line has more cells than the first one"),
+    "joined": N_(
+        "%(column)s: the person joined this account to “%(value)s”: give that one's key, or take the line out"
+    ),
     "taken": N_("%(column)s: “%(value)s” is or was somebody else's"),
     "not_here": N_("%(column)s: “%(value)s” is not a user name that this profile may have"),
     "cannot_change": N_("%(column)s: the account has another one, and “%(value)s” cannot replace it here"),

@@ -89,7 +89,7 @@ def _end(external_key: str) -> Response:
         account, now = facts.account, run.rules.now
         if account is None or account.erased:
             raise ApiProblem("not_found")
-        if last_day is not None:
+        if last_day is not None or account.joined_to:
             return decide(wish, facts, run.rules)
         if account.rights_end_at is not None and account.rights_end_at <= now:
             return Decision("leave", external_key, account.id, notes=("ended",))
@@ -189,7 +189,8 @@ def _reserve_end(session: Session, run: Run, caller: Caller) -> None:
 
 
 def _known(session: Session, external_key: str) -> Account:
-    found = session.scalar(select(Account).where(Account.external_key == external_key, Account.erased_at.is_(None)))
+    living = (Account.erased_at.is_(None), Account.merged_into_id.is_(None))
+    found = session.scalar(select(Account).where(Account.external_key == external_key, *living))
     if found is None:
         raise ApiProblem("not_found")
     return found

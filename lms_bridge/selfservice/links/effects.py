@@ -67,13 +67,16 @@ def part(
     for account_id in sorted(parted.account_ids):
         sessions.end_all_of(session, account_id, reason=PARTED, now=now, origin=origin, keep=keep)
         ask_for_sign_out(session, account_id)
-    for link in parted.links:
-        merges.part(session, kept_id=link.kept_id, other_id=link.other_id, link_id=link.id, now=now)
+    moved = [
+        merge
+        for link in parted.links
+        for merge in merges.part(session, kept_id=link.kept_id, other_id=link.other_id, link_id=link.id, now=now)
+    ]
     undone = [{"link": link.id} for link in parted.links]
     link_notices.end_undo_links(session, parted.account_ids, undone, now)
     now_there = link_notices.confirmed_of(session, parted.account_ids)
     everybody = {one.email_key: one for one in (*told, *now_there)}
-    link_notices.tell_parted(session, everybody.values(), notices, now=now)
+    link_notices.tell_parted(session, everybody.values(), notices, moved=bool(moved), now=now)
     return parted
 
 

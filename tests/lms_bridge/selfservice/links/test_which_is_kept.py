@@ -12,7 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from external_accounts.audit import SYSTEM
+from lms_bridge.schema import MoodleMerge
+from lms_bridge.sync import merge_list
 from moodle_ws.simulator import SimulatedMoodle, SimulatorOptions, User
 from tests.bridge_under_test import SERVICES
 from tests.lms_bridge.mailing import in_french
@@ -121,3 +125,26 @@ def test_d28_an_undo_gives_both_moodle_users_back(school: School) -> None:
     school.settle()
     assert {one: (school.user(one).username, school.user(one).email) for one in (learner, member)} == before
     assert not any(school.user(one).suspended for one in (learner, member))
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_an_undo_says_that_moved_course_work_does_not_come_back(school: School, moved: bool) -> None:
+    bridge = school.links.bridge
+    ada = school.links.by_password(LEARNER)
+    school.links.begin(ada)
+    school.links.show_cas(ada, MEMBER)
+    school.links.confirm(ada)
+    with bridge.runtime.database.begin() as session:
+        [merge] = session.scalars(select(MoodleMerge))
+        if moved:
+            merge_list.mark_done(session, merge.id, by="desk", now=bridge.clock(), origin=SYSTEM)
+    assert school.links.undo(ADA).status_code == 200
+    parted = in_french(
+        "Two accounts that had been joined are two again, each as it was before. Everybody was signed out."
+    )
+    stays = in_french(
+        "What was moved from one to the other in Moodle meanwhile stays where it is: for that, write to the help desk."
+    )
+    told = [" ".join(mail.text.split()) for mail in school.links.mails_to(ADA)]
+    [last] = [text for text in told if parted in text]
+    assert (stays in last) is moved
