@@ -127,7 +127,7 @@ def addresses(session: Session, account: Account) -> list[dict[str, Any]]:
         {
             "email": row.email,
             "role": _("Main address") if row.is_primary else said(ROLES, row.role),
-            "confirmed_at": _at(row.confirmed_at),
+            "confirmed_on": _at(row.confirmed_at),
             "confirmed_by": _("by a link or a code") if row.confirmed_by == "proof" else row.confirmed_by,
             "lost_at": _at(row.lost_at),
             "lost_reason": _("our messages come back") if row.lost_reason == "bounce" else row.lost_reason,
