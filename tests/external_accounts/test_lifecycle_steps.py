@@ -26,7 +26,7 @@ from external_accounts.institution_schema import (
 from external_accounts.lifecycle import Step, steps_due
 from external_accounts.lifecycle_candidates import Candidate, candidates, count, life_of
 from external_accounts.lifecycle_steps import take_due
-from external_accounts.linking_schema import PairCheck
+from external_accounts.linking_schema import PairCheck, SearchWord
 from external_accounts.local_calendar import end_of_day
 from external_accounts.passwords import PasswordHashing
 from external_accounts.proofs import about, make_proof
@@ -264,7 +264,7 @@ def test_the_database_never_narrows_away_what_the_rule_would_take(
 ) -> None:
     now = noon(2028, 2, 29)
     with embedded.begin() as session:
-        for table in (LifecycleNotice, Extension, PairCheck, Account):
+        for table in (LifecycleNotice, Extension, PairCheck, SearchWord, Account):
             session.execute(delete(table))
         for number, (days, profile, steps) in enumerate(people):
             end = now + timedelta(days=days)
