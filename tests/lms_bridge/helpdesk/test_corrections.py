@@ -264,7 +264,7 @@ def test_d30_a_proposal_tells_both_sides_names_neither_and_joins_nothing(desk: O
         assert other not in mail.html
     for number in (ada, bob):
         assert desk.account(number).merged_into_id is None
-        assert [event.actor for event in desk.events(number, "link.proposed")] == [DESK]
+        assert [event.actor for event in desk.events(number, "duplicates.proposed")] == [DESK]
 
 
 @pytest.mark.parametrize("other", ["ext.nobody", "ext.ada", DESK, "#999", "shared@mail.example"])
@@ -279,11 +279,16 @@ def test_what_cannot_be_proposed_is_refused(desk: Office, other: str) -> None:
     assert len(desk.events(ada, "helpdesk.refused")) == 1
 
 
-def test_proposing_twice_writes_once_and_a_no_can_be_asked_about_again(desk: Office) -> None:
+def test_proposing_twice_writes_once_and_who_said_no_is_not_asked_again(desk: Office) -> None:
+    """They can still join the two by themselves, at any time."""
     ada, _bob = desk.person(), desk.person("ext.bob")
     desk.act("link", ada, other="ext.bob", reason="same person")
     assert desk.act("link", ada, other="ext.bob", reason="again").status_code == 409
     assert len(desk.mails_to("ext.bob@mail.example")) == 1
     with desk.bridge.runtime.database.begin() as session:
-        session.scalars(select(LikelyPair)).one().state = "declined"
-    assert done(desk.act("link", ada, other="ext.bob", reason="they called"), ada, "link")
+        found = session.scalars(select(LikelyPair).where(LikelyPair.state == "proposed")).one()
+        found.state, found.declined_at = "declined", desk.clock()
+    answer = desk.act("link", ada, other="ext.bob", reason="they called")
+    assert answer.status_code == 409
+    assert in_french("They have said no: they are not asked again.") in words(answer)
+    assert len(desk.mails_to("ext.bob@mail.example")) == 1

@@ -131,13 +131,18 @@ def test_more_than_a_page_says_so(console: Console) -> None:
 
 # --- What waits ---
 
+UNSETTLED = ("bounces", "corrections", "conflicts")
+
 
 @pytest.mark.parametrize(
     ("username", "pages"),
     [
         ("ext.viewer", []),
-        ("ext.lawyer", ["registrations", "extensions", "letters"]),
-        ("ext.agent", ["registrations", "extensions", "assistance", "invitations", "letters"]),
+        ("ext.lawyer", ["registrations", "extensions", *UNSETTLED, "letters"]),
+        (
+            "ext.agent",
+            ["registrations", "extensions", "assistance", *UNSETTLED, "duplicates", "invitations", "letters"],
+        ),
     ],
 )
 def test_the_first_page_leads_where_the_role_reaches(console: Console, username: str, pages: list[str]) -> None:
