@@ -57,7 +57,7 @@ def shown(request: pytest.FixtureRequest, chromium: Browser, stage: Stage) -> It
     """Each scene, played once for all the tests that look at it."""
     name, language = request.param
     context = chromium.new_context(locale=language, viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     watch = Watch(context)
     page = context.new_page()
     SCENES[name].play(stage, page)
