@@ -21,7 +21,7 @@ from external_accounts import audit
 from external_accounts.accounts import lock_account
 from external_accounts.database import note_waiting
 from external_accounts.schema import Account
-from lms_bridge.helpdesk import reach
+from lms_bridge.helpdesk import people
 from lms_bridge.helpdesk.acts import deeds, resending
 from lms_bridge.helpdesk.acts.deeds import Deed, Doer, Wanted
 from lms_bridge.helpdesk.refusals import Refusal, Refused
@@ -117,7 +117,7 @@ def why_not(session: Session, doer: Doer, act: str, account: Account, wanted: Wa
     """Why the act is not done for this account; None: it is."""
     if account.id == doer.account_id:
         return Refusal.OWN_ACCOUNT
-    if reach.works_here(account, doer.bridge.settings):
+    if people.works_here(account, doer.bridge.settings):
         return Refusal.ONE_BY_ONE
     try:
         ACTS[act].check(session, doer, account, wanted)

@@ -18,6 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from external_accounts.audit import Origin
 from external_accounts.schema import AccountId, SignInIdentity
+from lms_bridge.helpdesk.people import said
 from lms_bridge.i18n import N_
 from lms_bridge.i18n import gettext as _
 from lms_bridge.settings import Settings
@@ -155,14 +156,6 @@ def membership(person: CurrentSession, attributes: Mapping[str, Any], settings: 
     )
     sponsor = facts.profile in settings.registration.sponsors
     return Member(facts.account_id, facts.username, grants, sponsor) if grants or sponsor else None
-
-
-def said(rule: tuple[str, str, str] | None, issuer: str, attributes: Mapping[str, Any]) -> bool:
-    """Whether this issuer, and no other, said so."""
-    if rule is None or rule[0] != issuer:
-        return False
-    value = attributes.get(rule[1])
-    return rule[2] in (value if isinstance(value, list) else [value])
 
 
 def current_member() -> Member | None:

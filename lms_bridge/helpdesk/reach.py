@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from external_accounts.schema import Account, AccountId
-from lms_bridge.helpdesk.members import Member, Role, said
+from lms_bridge.helpdesk.members import Member, Role
+from lms_bridge.helpdesk.people import works_here
 from lms_bridge.helpdesk.refusals import Refusal
 from lms_bridge.settings import Settings
 
@@ -24,15 +25,6 @@ def within(who: Member, unit: InstrumentedAttribute[str]) -> ColumnElement[bool]
     """`Member.may_see` as a condition on rows. `unit` is the column of the account's unit."""
     units = who.units
     return true() if units is None else unit.in_(units)
-
-
-def works_here(account: Account, settings: Settings) -> bool:
-    """Whether settings give the account a role at the help desk, by its user name or by what a CAS said of it last."""
-    return any(
-        account.username in entry.usernames
-        or any(said(entry.rule, identity.issuer, identity.attributes) for identity in account.identities)
-        for entry in settings.help_desk.members
-    )
 
 
 def out_of_reach(
