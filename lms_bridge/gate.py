@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from external_accounts.accounts import AccountFacts
+from external_accounts.schema import Account
 from lms_bridge.settings.sections import Service
 
 
@@ -77,7 +78,7 @@ def policy_of(service: Service, *, charter_version: str | None) -> Policy:
     )
 
 
-def is_suspended(facts: AccountFacts, now: datetime) -> bool:
+def is_suspended(facts: AccountFacts | Account, now: datetime) -> bool:
     """A suspension with an end is over at that very moment."""
     return facts.suspended_at is not None and (facts.suspended_until is None or now < facts.suspended_until)
 

@@ -17,6 +17,7 @@ from external_accounts.extensions import DECIDE_EXTENSION
 from external_accounts.local_calendar import end_of_day
 from external_accounts.proofs import KEEP_ACCOUNT, UNDO_ADDRESS_CHANGE
 from external_accounts.schema import Account
+from lms_bridge.gate import is_suspended
 from lms_bridge.helpdesk import acting
 from lms_bridge.helpdesk.account_page import ACTIONS, AccountAction
 from lms_bridge.helpdesk.acting import Mistyped, Page
@@ -107,7 +108,7 @@ def _meant(errors: Mapping[str, str], wanted: Wanted) -> Wanted:
 
 
 def _about_suspension(_session: Session, doer: Doer, account: Account) -> dict[str, Any]:
-    suspended = deeds.is_suspended(account, doer.now)
+    suspended = is_suspended(account, doer.now)
     until = account.suspended_until
     return {
         "since": deadline(account.suspended_at) if suspended and account.suspended_at else None,
@@ -268,10 +269,10 @@ ON_THE_PAGE = (
     AccountAction(
         N_("Suspend the account"),
         "suspend",
-        applies=lambda account, now: not deeds.is_suspended(account, now),
+        applies=lambda account, now: not is_suspended(account, now),
         place=60,
     ),
-    AccountAction(N_("Lift the suspension"), "readmit", applies=deeds.is_suspended, place=60),
+    AccountAction(N_("Lift the suspension"), "readmit", applies=is_suspended, place=60),
     AccountAction(N_("Propose that two accounts be joined"), "link", place=70),
 )
 ACTIONS.extend(ON_THE_PAGE)

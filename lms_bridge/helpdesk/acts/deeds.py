@@ -21,6 +21,7 @@ from external_accounts.extensions import DayRefused, NothingToExtend
 from external_accounts.lifecycle_mails import write_to
 from external_accounts.local_calendar import end_of_day
 from external_accounts.schema import Account, AccountId
+from lms_bridge.gate import is_suspended
 from lms_bridge.helpdesk.refusals import Refusal, Refused
 from lms_bridge.lifecycle.terms import terms
 from lms_bridge.runtime import Runtime
@@ -68,11 +69,6 @@ def still_there(account: Account) -> None:
 
 def name_of(account: Account) -> str:
     return Person(account.given_name, account.family_name).display_name or account.username
-
-
-def is_suspended(account: Account, now: datetime) -> bool:
-    """A suspension with an end is over at that very moment."""
-    return account.suspended_at is not None and (account.suspended_until is None or now < account.suspended_until)
 
 
 # --- Suspending ---
