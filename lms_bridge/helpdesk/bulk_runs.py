@@ -129,7 +129,7 @@ def why_not(session: Session, doer: Doer, act: str, account: Account, wanted: Wa
 def counts(session: Session, run_id: int) -> dict[str, int]:
     """How many lines are in which state."""
     query = select(BulkLine.state, func.count()).where(BulkLine.run_id == run_id).group_by(BulkLine.state)
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def start(session: Session, doer: Doer, run_id: int, typed_count: int | None) -> None:

@@ -55,7 +55,7 @@ def note(
             "site": site.name,
             "moodle_id": number,
             "username": (user.username or "")[:100],
-            "fullname": (user.fullname or "")[:200],
+            "fullname": (user.fullname or "").strip()[:200],
             "facts": facts,
             "state": OPEN,
             "found_at": now,

@@ -230,5 +230,5 @@ def test_a_fault_may_be_asked_for_by_a_header(moodle: SimulatedMoodle) -> None:
 
 def test_a_function_the_simulator_lacks_says_so(moodle: SimulatedMoodle, client: MoodleClient) -> None:
     with pytest.raises(Refused) as caught:
-        client.call("core_enrol_get_users_courses", {"userid": 2}, read=True)
+        client.call("core_user_get_user_preferences", {"userid": 2}, read=True)
     assert caught.value.code == "notsimulated"

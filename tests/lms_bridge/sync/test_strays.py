@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lxml import html
 from sqlalchemy import select
 
 from lms_bridge.jobs.duplicates import NIGHT, seek_strays
@@ -62,6 +63,15 @@ def test_d33_who_holds_the_address_that_stops_a_creation_is_named(world: World) 
     assert "ext.ada" in page
     assert user.auth == "manual"
     assert world.moodle.site.users[user.id].suspended is False
+
+
+def test_a_user_without_a_name_goes_by_the_user_name(world: World) -> None:
+    """Moodle shows such a user's full name as a blank."""
+    in_moodle(world, "alovelace", email="ext.ada@mail.example", firstname="", lastname="")
+    world.enter()
+    seek(world)
+    headings = html.fromstring(agent(world).get(LIST).text).xpath("//main//h2")
+    assert [heading.text_content().strip() for heading in headings] == ["alovelace"]
 
 
 def test_what_is_set_aside_stays_aside_and_what_is_gone_goes(world: World) -> None:
