@@ -161,6 +161,8 @@ class Database:
         self.url = make_url(url)
         self._patience = patience
         options: dict[str, Any] = {"pool_size": pool_size, "max_overflow": 4, "pool_timeout": patience}
+        # The connection used last: what it read is still in its cache, and the others may rest.
+        options["pool_use_lifo"] = True
         # An error's text would name them, and with them addresses and password hashes, to whoever reads the log.
         options["hide_parameters"] = True
         if self.url.get_backend_name() == "sqlite":

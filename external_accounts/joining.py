@@ -178,6 +178,7 @@ def _address(row: Address) -> dict[str, Any]:
         "email": row.email,
         "email_key": row.email_key,
         "role": row.role,
+        "self_added": row.self_added,
         "created_at": row.created_at.isoformat(),
         "lost_at": row.lost_at.isoformat() if row.lost_at else None,
         "lost_reason": row.lost_reason,

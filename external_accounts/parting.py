@@ -200,6 +200,7 @@ def _again(session: Session, kept: Account, other: Account, values: dict[str, An
         email=values["email"],
         email_key=values["email_key"],
         role=values["role"],
+        self_added=values["self_added"],
         created_at=datetime.fromisoformat(values["created_at"]),
         lost_at=datetime.fromisoformat(values["lost_at"]) if values["lost_at"] else None,
         lost_reason=values["lost_reason"],

@@ -168,6 +168,8 @@ class Address(Base):
     role: Mapped[str] = mapped_column(String(20))
     """`institutional`, `recovery`, `contact` or `forwarding`."""
     is_primary: Mapped[bool] = mapped_column(Boolean, server_default=false())
+    self_added: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    """Whoever had the account in hand added it; no operator, import or CAS named it (LNK-03)."""
     created_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
     """Set by `external_accounts.confirmation` alone (invariant I4)."""

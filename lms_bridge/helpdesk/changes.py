@@ -25,6 +25,7 @@ CHANGES: Mapping[str, str] = {
     "address.primary": N_("The main address was changed."),
     "address.recovery": N_("An address became a recovery address."),
     "address.removed": N_("An address was removed."),
+    "address.dropped": N_("An address that was never confirmed was removed."),
     "address.undone": N_("A change of addresses was undone."),
     "engagement.accepted": N_("A document was accepted."),
     "engagement.withdrawn": N_("A consent was withdrawn."),

@@ -6,6 +6,7 @@ is named by another token that opens nothing, so it can be reloaded, bookmarked,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from external_accounts import mailbox, proofs
 from external_accounts.accounts import lock_account
+from external_accounts.address_changes import drop_unproved, was_ever_proved
 from external_accounts.addresses import (
     InvalidAddress,
     parse_address,
@@ -37,6 +39,7 @@ from external_accounts.schema import Address, Proof
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
 from lms_bridge.selfservice.proof_pages import (
+    ADDRESSES,
     Family,
     code_error,
     deadline,
@@ -127,9 +130,10 @@ def claim(token: str) -> ResponseReturnValue:
     try:
         if found.by == "link":
             with bridge.database.begin() as session:
-                proof = proofs.claim_by_link(session, found.proof.id, now=now, origin=origin())
+                proof, dropped = _claim(session, found.proof, now, partial(_by_link, now))
         else:
-            proof = try_code(found.proof.id, now, partial(_claim_by_code, request.form.get("code", ""), now))
+            use = partial(_by_code, request.form.get("code", ""), now)
+            proof, dropped = try_code(found.proof.id, now, lambda session, proof: _claim(session, proof, now, use))
     except (CodeWrong, CodeSpent) as error:
         return waiting(FAMILY, token, found.proof, now, error=code_error(error)), 422
     except ProofExpired:
@@ -138,7 +142,7 @@ def claim(token: str) -> ResponseReturnValue:
         return _already(error.proof)
     except ProofUnusable:
         return _invalid(410)
-    return render_template("confirm/done.html", **onward(proof))
+    return render_template("confirm/done.html", dropped=dropped, addresses_url=ADDRESSES, **onward(proof))
 
 
 @pages.post("/<token>/resend")
@@ -172,7 +176,25 @@ def state(token: str) -> ResponseReturnValue:
         return state_answer(session, done=found.proof.claimed_at is not None, now=bridge.clock())
 
 
-def _claim_by_code(typed: str, now: datetime, session: Session, proof: Proof) -> Proof:
+def _claim(
+    session: Session, looked_at: Proof, now: datetime, use: Callable[[Session, Proof], Proof]
+) -> tuple[Proof, list[str]]:
+    """Use the proof up. When it is the first that anybody gives for the account, what was added before goes (LNK-03):
+    returns those addresses too."""
+    account = lock_account(session, looked_at.account_id or 0)
+    first = not was_ever_proved(account)
+    proof = use(session, looked_at)
+    if not first:
+        return proof, []
+    confirmed = session.get(Address, proof.address_id)
+    return proof, drop_unproved(session, account, but=confirmed, now=now, origin=origin())
+
+
+def _by_link(now: datetime, session: Session, proof: Proof) -> Proof:
+    return proofs.claim_by_link(session, proof.id, now=now, origin=origin())
+
+
+def _by_code(typed: str, now: datetime, session: Session, proof: Proof) -> Proof:
     return proofs.claim_by_code(session, runtime().keys, proof, typed, now=now, origin=origin())
 
 

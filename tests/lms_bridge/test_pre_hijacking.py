@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from external_accounts.schema import Account, Address
 from tests.bridge_under_test import APP, Browser, heading
-from tests.lms_bridge.mailing import in_french, link_in
+from tests.lms_bridge.mailing import code_in, in_french, link_in
 from tests.lms_bridge.selfservice.links.town import LINKS, Links, link_of, linking_bridge, press
 
 VICTIM = "ada@univ.example"
@@ -80,6 +80,58 @@ def test_lnk_03_trojan_identifier_what_nobody_confirmed_does_not_come_along(link
     stranger.get("/account/forgot")
     stranger.submit(1, email="mallory@evil.example")
     assert not any("/account/reset/" in mail.text for mail in links.mails_to("mallory@evil.example"))
+
+
+def sneak_in(links: Links, email: str = "mallory@evil.example") -> None:
+    """Whoever has the account in hand adds an address of their own, and confirms nothing."""
+    attacker = links.by_password("ext.ada")
+    attacker.get("/account/addresses")
+    press(attacker, "/account/addresses", email=email, role="recovery")
+
+
+@pytest.mark.parametrize("by", ["link", "code"])
+def test_lnk_03_trojan_identifier_the_first_confirmation_drops_what_was_added_before(links: Links, by: str) -> None:
+    """An operator made the account and named both its addresses; somebody was in it before its owner."""
+    number = links.learner("ext.ada", confirmed=False, email=PRIVATE)
+    with links.bridge.runtime.database.begin() as session:
+        now = links.bridge.clock()
+        session.add(Address(account_id=number, email=VICTIM, email_key=VICTIM, role="recovery", created_at=now))
+    sneak_in(links)
+    trap = link_in(links.mails_to("mallory@evil.example")[-1])
+    ada = links.by_password("ext.ada")
+    ada.get("/cas/login", params={"service": APP})
+    ada.submit()
+    mail = links.mails_to(PRIVATE)[-1]
+    if by == "link":
+        ada.get(link_in(mail))
+        done = ada.submit()
+    else:
+        done = ada.submit(code=code_in(mail))
+    assert "mallory@evil.example" in done.text, "its owner reads what went"
+    assert links.addresses(number) == {PRIVATE: (True, True), VICTIM: (False, False)}
+    assert links.bridge.browser().get(trap).status_code == 410
+    assert enters(links, ada)
+
+
+def test_lnk_03_what_is_added_after_the_first_confirmation_waits_for_its_own(links: Links) -> None:
+    number = links.learner("ext.ada", email=PRIVATE)
+    for email in (VICTIM, "third@private.example"):
+        sneak_in(links, email)
+    reader = links.bridge.browser()
+    reader.get(link_in(links.mails_to(VICTIM)[-1]))
+    assert "third@private.example" not in reader.submit().text
+    assert set(links.addresses(number)) == {PRIVATE, VICTIM, "third@private.example"}
+
+
+def test_lnk_03_a_new_password_drops_what_nobody_confirmed(links: Links) -> None:
+    number = links.learner("ext.ada", email=PRIVATE)
+    sneak_in(links)
+    owner = links.bridge.browser()
+    owner.get("/account/forgot")
+    owner.submit(1, email=PRIVATE)
+    owner.get(link_in(next(mail for mail in links.mails_to(PRIVATE) if "/account/reset/" in mail.text)))
+    owner.submit(password="entirely-other-words", password_again="entirely-other-words")
+    assert links.addresses(number) == {PRIVATE: (True, True)}
 
 
 def test_lnk_04_unexpired_email_change_a_pending_confirmation_dies_at_the_link(links: Links) -> None:

@@ -31,6 +31,8 @@ def upgrade() -> None:
         op.create_index(f"ix_{table}_state_id", table, ["state", "id"])
     # One account's page shows its last mails.
     op.create_index("ix_outbox_mails_account_id", "outbox_mails", ["account_id"])
+    # Addresses there are already count as named by an operator: nothing of them is ever dropped by itself.
+    op.add_column("addresses", sa.Column("self_added", sa.Boolean(), nullable=False, server_default=sa.false()))
     _queues()
     _bulk()
 

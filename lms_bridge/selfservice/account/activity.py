@@ -42,6 +42,7 @@ SENTENCES: Mapping[str, str] = {
     "address.primary": N_("The main address was changed."),
     "address.recovery": N_("An address became a recovery address."),
     "address.removed": N_("An address was removed."),
+    "address.dropped": N_("An address that was never confirmed was removed."),
     "address.undone": N_("A change of addresses was undone."),
     "duplicates.declined": N_("You said that a second account is not yours."),
     "duplicates.proposed": N_("The help desk asked you whether you have a second account."),
