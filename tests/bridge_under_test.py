@@ -24,12 +24,12 @@ from external_accounts.addresses import parse_address, primary_address
 from external_accounts.identities import create_local_account
 from external_accounts.proofs import CONFIRM_ADDRESS, about, claim_by_link, request_proof
 from external_accounts.schema import Account
-from lms_bridge import migrations
 from lms_bridge.app import create_app
 from lms_bridge.demo.server import LoopbackServer
 from lms_bridge.jobs.embedded import Runner
 from lms_bridge.runtime import Runtime, build_runtime
 from lms_bridge.settings import build
+from tests.migrated import migrate
 
 APP = "https://app.example/landing"
 """A registered service that nobody serves: tests read the redirect to it and do not follow."""
@@ -225,7 +225,7 @@ def running_bridge(
     values = settings_values(folder, **{"public_url": server.url, **changes})
     runtime = build_runtime(build(values), clock=clock)
     try:
-        migrations.upgrade(runtime.database)
+        migrate(runtime.database)
         app = create_app(runtime)
         late["app"] = app.wsgi_app
         server.start()

@@ -16,6 +16,7 @@ from external_accounts.database import Database
 from external_accounts.identities import create_local_account
 from external_accounts.keys import Keys
 from lms_bridge import migrations
+from tests.migrated import migrate
 from tests.postgresql_server import PostgresqlServer
 
 NOW = datetime(2026, 11, 22, 9, 0, tzinfo=UTC)
@@ -36,7 +37,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     """An empty, migrated database: SQLite always, PostgreSQL where it is installed."""
     if request.param == "sqlite":
         database = Database(f"sqlite:///{tmp_path}/people.db")
-        migrations.upgrade(database)
+        migrate(database)
         yield database
         database.close()
         return
@@ -52,7 +53,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 def embedded(tmp_path: Path) -> Iterator[Database]:
     """An empty, migrated SQLite database, for what does not depend on the kind."""
     database = Database(f"sqlite:///{tmp_path}/people.db")
-    migrations.upgrade(database)
+    migrate(database)
     yield database
     database.close()
 

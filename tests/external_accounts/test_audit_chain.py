@@ -22,6 +22,7 @@ from external_accounts.keys import Keys
 from lms_bridge import migrations
 from lms_bridge.migrations import audit_triggers
 from tests.external_accounts.conftest import NOW
+from tests.migrated import migrate
 from tests.postgresql_server import PostgresqlServer
 
 
@@ -284,7 +285,7 @@ CHANGES = {
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Database, Keys]:
     database, keys = Database(f"sqlite:///{tmp_path_factory.mktemp('chain')}/a.db"), Keys(["k" * 32])
-    migrations.upgrade(database)
+    migrate(database)
     append(database, 12)
     seal_all(database, keys)
     by_hand(database)

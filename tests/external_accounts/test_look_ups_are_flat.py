@@ -21,8 +21,8 @@ from external_accounts.import_rows import Wish
 from external_accounts.institution_schema import NameKey
 from external_accounts.linking_schema import SearchWord
 from external_accounts.schema import Account, Address, LocalPassword, SignInIdentity
-from lms_bridge import migrations
 from tests.external_accounts.conftest import NOW
+from tests.migrated import migrate
 
 SMALL, LARGE = 50, 5000
 STEPS = 10
@@ -39,7 +39,7 @@ def universities(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int,
     for size in (SMALL, LARGE):
         path: Path = tmp_path_factory.mktemp("flat")
         found[size] = Database(f"sqlite:///{path}/people.db")
-        migrations.upgrade(found[size])
+        migrate(found[size])
         fill(found[size], size)
     yield found
     for database in found.values():

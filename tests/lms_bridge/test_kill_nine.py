@@ -38,12 +38,12 @@ from external_accounts.schema import (
     Registration,
     SignInIdentity,
 )
-from lms_bridge import migrations
 from lms_bridge.jobs.embedded import Runner
 from lms_bridge.runtime import build_runtime, utc_now
 from lms_bridge.settings import build
 from tests.bridge_under_test import APP, PASSWORD, Browser, forms, settings_values
 from tests.killed_world import Interrupted, KilledWorld, noting_mail_server
+from tests.migrated import migrate
 from tests.outside_programs import REQUIRE
 from tests.peers.programs import reserved_port
 
@@ -175,7 +175,7 @@ def killed_world(folder: Path, url: str) -> Iterator[tuple[KilledWorld, Database
             sites=[SITE],
         )
         database = Database(url)
-        migrations.upgrade(database)
+        migrate(database)
         add_people(database, settings)
         world = KilledWorld(folder, settings, port, mail, SEED)
         try:

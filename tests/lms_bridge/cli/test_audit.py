@@ -17,11 +17,11 @@ from external_accounts import audit, audit_files
 from external_accounts.audit import Origin
 from external_accounts.database import Database
 from external_accounts.keys import Keys
-from lms_bridge import migrations
 from lms_bridge.cli import main
 from lms_bridge.jobs.audit import pseudonymise_events, seal_events
 from tests.bridge_under_test import PASSWORD, BridgeUnderTest
 from tests.external_accounts.test_audit_chain import append, seal_all
+from tests.migrated import migrate
 from tests.served_bridge import operator_file
 
 Run = Callable[..., Result]
@@ -171,7 +171,7 @@ def test_the_job_drops_who_it_was_after_the_months_of_the_settings(bridge: Bridg
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Keys]:
     database, keys = Database(f"sqlite:///{tmp_path_factory.mktemp('file')}/a.db"), Keys(["k" * 32])
-    migrations.upgrade(database)
+    migrate(database)
     append(database, 6)
     seal_all(database, keys)
     with database.read() as session:

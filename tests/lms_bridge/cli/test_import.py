@@ -20,12 +20,12 @@ from click.testing import CliRunner, Result
 
 from external_accounts.database import Database
 from external_accounts.spreadsheets import read_table, written
-from lms_bridge import migrations
 from lms_bridge.cli import main
 from lms_bridge.demo.example_file import EXAMPLE
 from tests.bridge_under_test import settings_values
 from tests.external_accounts.importing import accounts
 from tests.lms_bridge.registration.conftest import UPSTREAM
+from tests.migrated import migrate
 from tests.served_bridge import to_toml
 
 LABEL = {"fr": "Vacataire", "en": "Adjunct"}
@@ -50,7 +50,7 @@ def write_settings(folder: Path, **changes: Any) -> Path:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path}/bridge.db")
-    migrations.upgrade(database)
+    migrate(database)
     yield database
     database.close()
 
@@ -213,7 +213,7 @@ def test_i8_killed_anywhere_and_run_again_it_comes_to_the_same(tmp_path: Path) -
         folder.mkdir()
         config = write_settings(folder)
         database = Database(f"sqlite:///{folder}/bridge.db")
-        migrations.upgrade(database)
+        migrate(database)
         file = file_of(folder, *lines)
         command = [
             *COMMAND,

@@ -26,10 +26,10 @@ from external_accounts.database import Database
 from external_accounts.institution_schema import Handover, LifecycleNotice
 from external_accounts.local_calendar import add_months, end_of_day, local_day
 from external_accounts.schema import Account, AuditEvent
-from lms_bridge import migrations
 from lms_bridge.cli import main
 from tests.bridge_under_test import settings_values
 from tests.external_accounts.people_with_ends import PARIS
+from tests.migrated import migrate
 from tests.served_bridge import to_toml
 
 PROFILES = [
@@ -52,7 +52,7 @@ def config(tmp_path: Path) -> Path:
 @pytest.fixture
 def database(config: Path, tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path}/bridge.db")
-    migrations.upgrade(database)
+    migrate(database)
     yield database
     database.close()
 

@@ -22,12 +22,12 @@ from sqlalchemy.exc import OperationalError
 from external_accounts import outbox
 from external_accounts.database import Database
 from external_accounts.schema import OutboxMail
-from lms_bridge import migrations
 from lms_bridge.runtime import Runtime, build_runtime
 from lms_bridge.settings import build
 from tests.bridge_under_test import settings_values
 from tests.lms_bridge.sync.conftest import world
 from tests.message_brokers import broker, rabbitmq, redis
+from tests.migrated import migrate
 from tests.peers.mail_server import MailServer, running_mail_server
 from tests.peers.programs import reserved_port
 from tests.served_bridge import to_toml
@@ -195,7 +195,7 @@ def works(tmp_path: Path, database_url: str, broker_url: str) -> Iterator[Works]
         )
         runtime = build_runtime(build(values))
         stack.callback(runtime.close)
-        migrations.upgrade(runtime.database)
+        migrate(runtime.database)
         found = Works(tmp_path, mail, values, runtime)
         try:
             yield found
