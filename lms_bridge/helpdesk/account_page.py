@@ -32,10 +32,10 @@ from lms_bridge.helpdesk.members import (
     viewer,
 )
 from lms_bridge.helpdesk.start import account_url
+from lms_bridge.helpdesk.timeline_words import sentence
 from lms_bridge.helpdesk.words import mark_of, short
 from lms_bridge.i18n import current_locale
 from lms_bridge.i18n import gettext as _
-from lms_bridge.selfservice.account.activity import sentence
 from lms_bridge.selfservice.home import service_entry
 from lms_bridge.signin.devices import network_in_words
 from lms_bridge.web.request import parameter, runtime

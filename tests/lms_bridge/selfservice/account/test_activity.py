@@ -9,7 +9,7 @@ import pytest
 
 from external_accounts import audit
 from lms_bridge.i18n import LOCALES, use_locale
-from lms_bridge.selfservice.account import activity
+from lms_bridge.selfservice.account import activity, activity_words
 from tests.bridge_under_test import PASSWORD, Browser, heading
 from tests.lms_bridge.mailing import in_french
 from tests.lms_bridge.selfservice.account.conftest import Home
@@ -90,7 +90,7 @@ def test_without_a_session_there_is_nothing_to_see(home: Home) -> None:
 def test_an_event_of_a_later_version_is_told_all_the_same() -> None:
     for locale in LOCALES:
         with use_locale(locale):
-            assert "later.event" in activity.sentence("later.event", "ok")
+            assert "later.event" in activity_words.sentence("later.event", "ok")
 
 
 def test_signing_out_and_in_again_leaves_a_story(home: Home) -> None:
