@@ -29,7 +29,9 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
-from jinja2 import Environment
+from babel.numbers import format_decimal
+from jinja2 import Environment, pass_context
+from jinja2.runtime import Context
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
@@ -166,6 +168,7 @@ def install(env: Environment) -> None:
     """Give templates `{% trans %}` and `_()` in the language in force, with values escaped as the template's are.
 
     The filter `unbroken` keeps an hour on one line ("23 h 59"); it is for pages and HTML mails, plain text stays plain.
+    The `count` of a `{% pluralize %}` is written as large numbers are in that language ("12 345").
     """
     env.add_extension("jinja2.ext.i18n")
     env.policies["ext.i18n.trimmed"] = True
@@ -178,6 +181,22 @@ def install(env: Environment) -> None:
         npgettext=_raw(lambda catalogue: catalogue.npgettext),
     )
     env.filters["unbroken"] = unbroken
+    env.globals["ngettext"] = _with_figures(env.globals["ngettext"])
+
+
+def _with_figures(ngettext: Any) -> Any:
+    @pass_context
+    def look_up(context: Context, singular: str, plural: str, number: int, /, **values: Any) -> Any:
+        if "count" in values:
+            values["count"] = figure(number)
+        return ngettext(context, singular, plural, number, **values)
+
+    return look_up
+
+
+def figure(number: int) -> str:
+    """The number with its digits in groups, in the language in force."""
+    return format_decimal(number, locale=_current.get())
 
 
 def _raw(method: Callable[[NullTranslations], Callable[..., str]]) -> Callable[..., str]:

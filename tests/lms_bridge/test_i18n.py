@@ -135,3 +135,15 @@ def test_refreshing_keeps_translations_adds_new_messages_and_drops_unused_ones()
     assert 'msgid "new"\nmsgstr ""' in written
     assert "dropped" not in written
     assert "POT-Creation-Date" not in written
+
+
+@pytest.mark.parametrize(("locale", "shown"), [("en", "12,345 users"), ("fr", "12\u202f345 users")])
+def test_a_large_count_is_written_in_groups(locale: str, shown: str) -> None:
+    environment = Environment(autoescape=True)
+    i18n.install(environment)
+    template = environment.from_string(
+        "{% trans count=count, number=number %}{{ count }} user{% pluralize %}{{ count }} users{% endtrans %}"
+    )
+    with i18n.use_locale(locale):
+        assert template.render(count=12345, number=4217) == shown
+        assert template.render(count=1, number=4217) == "1 user"
