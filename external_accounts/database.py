@@ -14,10 +14,11 @@ deadlocking on an upgrade. PostgreSQL runs the same code.
 from __future__ import annotations
 
 import fcntl
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from typing import IO, Any, ClassVar
 
@@ -91,6 +92,10 @@ def note_waiting(session: Session, kind: type[Base]) -> None:
     session.info.setdefault(_WAITING, set()).add(kind)
 
 
+DriverConnection = PoolProxiedConnection | sqlite3.Connection
+"""What statements run on that go past SQLAlchemy (`Prepared`)."""
+
+
 class Turns:
     """Whose turn it is to write to an SQLite file, among the threads and processes of this machine.
 
@@ -110,22 +115,21 @@ class Turns:
         self._threads = threading.Lock()
         self._file: IO[bytes] | None = None
 
-    @contextmanager
-    def mine(self) -> Iterator[None]:
+    def mine(self) -> AbstractContextManager[None]:
         """For the length of the block. Past the patience it goes on without: the database itself says what is wrong."""
-        if self._path is None:
-            yield
-            return
+        return _Turn(self) if self._path is not None else nullcontext()
+
+    def take(self) -> tuple[bool, IO[bytes] | None]:
+        """Whether this thread is the first here, and the file whose lock it holds."""
         first = self._threads.acquire(timeout=self._patience)
         file = self._lock_file() if first else None
-        held = file is not None and self._hold(file)
-        try:
-            yield
-        finally:
-            if file is not None and held:
-                fcntl.flock(file, fcntl.LOCK_UN)
-            if first:
-                self._threads.release()
+        return first, file if file is not None and self._hold(file) else None
+
+    def give_back(self, first: bool, file: IO[bytes] | None) -> None:
+        if file is not None:
+            fcntl.flock(file, fcntl.LOCK_UN)
+        if first:
+            self._threads.release()
 
     def _lock_file(self) -> IO[bytes] | None:
         """Opened by the first who writes, so that it belongs to the process that uses it: a lock goes with the file."""
@@ -148,6 +152,21 @@ class Turns:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+class _Turn:
+    """The length of one turn. A class, not a generator: every validation takes one, and it costs a third."""
+
+    __slots__ = ("_taken", "_turns")
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+
+    def __enter__(self) -> None:
+        self._taken = self._turns.take()
+
+    def __exit__(self, *_error: object) -> None:
+        self._turns.give_back(*self._taken)
 
 
 class Database:
@@ -177,6 +196,7 @@ class Database:
         self.engine: Engine = create_engine(self.url, **options)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._turns = Turns(self.url.database if self.is_sqlite else None, patience)
+        self._spare = _Spare(self.url.database or "", patience, pool_size) if self.is_sqlite else None
         self.on_waiting: Callable[[Waiting], None] = lambda _kinds: None
         """Called with what `note_waiting` noted, once the transaction has committed. Must return at once."""
         if self.is_sqlite:
@@ -214,7 +234,7 @@ class Database:
             yield session
 
     @contextmanager
-    def driver_for_writing(self) -> Iterator[PoolProxiedConnection]:
+    def driver_for_writing(self) -> Iterator[DriverConnection]:
         """As `driver`, for a statement that writes."""
         with self.turn(), self.driver() as connection:
             yield connection
@@ -224,37 +244,113 @@ class Database:
         has the turn may be waiting for one."""
         return self._turns.mine()
 
-    @contextmanager
-    def driver(self) -> Iterator[PoolProxiedConnection]:
-        """The driver's own connection from the pool, for `Prepared`. Each statement is a transaction of its own.
+    def driver(self) -> AbstractContextManager[DriverConnection]:
+        """The driver's own connection, for `Prepared`. Each statement is a transaction of its own.
 
         On PostgreSQL that saves the way there and back for BEGIN and for COMMIT.
 
         Raises:
             SQLAlchemyError: whatever the driver raises, under SQLAlchemy's name for it.
         """
-        try:
-            connection = self.engine.raw_connection()
-            try:
-                if not self.is_sqlite:
-                    connection.driver_connection.autocommit = True  # type: ignore[union-attr]
-                yield connection
-            finally:
-                self._put_back(connection)
-        except self.engine.dialect.loaded_dbapi.Error as error:
-            raise _known_error(error, self.engine.dialect) from error
-
-    def _put_back(self, connection: PoolProxiedConnection) -> None:
-        if not self.is_sqlite:
-            try:
-                connection.driver_connection.autocommit = False  # type: ignore[union-attr]
-            except self.engine.dialect.loaded_dbapi.Error:
-                connection.invalidate()  # broken: the pool must not hand it out again
-        connection.close()
+        return _Spared(self._spare, self.engine.dialect) if self._spare is not None else _FromPool(self)
 
     def close(self) -> None:
+        if self._spare is not None:
+            self._spare.close()
         self.engine.dispose()
         self._turns.close()
+
+
+class _FromPool:
+    """The length of one use of a driver's connection of the pool (see `_Turn`)."""
+
+    __slots__ = ("_connection", "_database")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> PoolProxiedConnection:
+        try:
+            connection = self._connection = self._database.engine.raw_connection()
+            try:
+                connection.driver_connection.autocommit = True  # type: ignore[union-attr]
+            except self._error:
+                self._put_back()
+                raise
+        except self._error as error:
+            raise _known_error(error, self._database.engine.dialect) from error
+        return connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        try:
+            self._put_back()
+        except self._error as broken:
+            raise _known_error(broken, self._database.engine.dialect) from broken
+        if isinstance(error, self._error):
+            raise _known_error(error, self._database.engine.dialect) from error
+
+    def _put_back(self) -> None:
+        try:
+            self._connection.driver_connection.autocommit = False  # type: ignore[union-attr]
+        except self._error:
+            self._connection.invalidate()  # broken: the pool must not hand it out again
+        self._connection.close()
+
+    @property
+    def _error(self) -> type[Exception]:
+        return self._database.engine.dialect.loaded_dbapi.Error
+
+
+class _Spare:
+    """SQLite connections for `Database.driver`, the one used last first: what it read is still in its cache.
+
+    Beside the engine's pool, whose bookkeeping costs as much as what a validation asks of the database.
+    """
+
+    def __init__(self, path: str, patience: float, keep: int) -> None:
+        self._path, self._patience, self._keep = path, patience, keep
+        self._connections: list[sqlite3.Connection] = []
+
+    def take(self) -> sqlite3.Connection:
+        with suppress(IndexError):
+            return self._connections.pop()
+        connection = sqlite3.connect(self._path, timeout=self._patience, check_same_thread=False)
+        _configure_sqlite(connection, None)
+        return connection
+
+    def put_back(self, connection: sqlite3.Connection) -> None:
+        if len(self._connections) < self._keep:
+            self._connections.append(connection)
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        while self._connections:
+            self._connections.pop().close()
+
+
+class _Spared:
+    """The length of one use of such a connection. One that saw an error is not used again."""
+
+    __slots__ = ("_connection", "_dialect", "_spare")
+
+    def __init__(self, spare: _Spare, dialect: Dialect) -> None:
+        self._spare, self._dialect = spare, dialect
+
+    def __enter__(self) -> sqlite3.Connection:
+        try:
+            self._connection = self._spare.take()
+        except sqlite3.Error as error:
+            raise _known_error(error, self._dialect) from error
+        return self._connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None:
+            self._spare.put_back(self._connection)
+            return
+        self._connection.close()
+        if isinstance(error, sqlite3.Error):
+            raise _known_error(error, self._dialect) from error
 
 
 def _note_use(_connection: Any, record: ConnectionPoolEntry) -> None:
@@ -289,7 +385,7 @@ class Prepared:
         self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def run(
-        self, connection: PoolProxiedConnection, database: Database, parameters: Mapping[str, Any]
+        self, connection: DriverConnection, database: Database, parameters: Mapping[str, Any]
     ) -> Sequence[tuple[Any, ...]]:
         """Execute and return all rows (none for a statement that returns nothing)."""
         return self._run(connection, database.engine.dialect, parameters)
@@ -300,13 +396,15 @@ class Prepared:
         return self._run(connection.connection, connection.dialect, parameters)
 
     def _run(
-        self, connection: PoolProxiedConnection, dialect: Dialect, parameters: Mapping[str, Any]
+        self, connection: DriverConnection, dialect: Dialect, parameters: Mapping[str, Any]
     ) -> Sequence[tuple[Any, ...]]:
         sql, constants = self._compiled.get(dialect.name) or self._compile(dialect)
-        sqlite = dialect.name == "sqlite"
-        values = {key: _bind(value) if sqlite else value for key, value in parameters.items()}
-        if constants:
-            values |= constants
+        if isinstance(connection, sqlite3.Connection):
+            try:
+                return connection.execute(sql, {**_bound(parameters), **constants}).fetchall()
+            except sqlite3.Error as error:
+                raise _known_error(error, dialect) from error
+        values = {**(_bound(parameters) if dialect.name == "sqlite" else parameters), **constants}
         cursor = connection.cursor()
         try:
             cursor.execute(sql, values)
@@ -336,13 +434,14 @@ def _named_dialect(dialect: Dialect) -> Dialect:
     return named
 
 
-def _bind(value: Any) -> Any:
-    return stored_time(value) if isinstance(value, datetime) else value
+def _bound(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters as SQLite takes them."""
+    return {key: stored_time(value) if isinstance(value, datetime) else value for key, value in parameters.items()}
 
 
 def stored_time(moment: datetime) -> str:
     """SQLite's text form of a time, as SQLAlchemy's `DateTime` writes it: comparable as text."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    return moment.astimezone(UTC).isoformat(" ", "microseconds")[: -len("+00:00")]
 
 
 def read_time(value: Any) -> datetime | None:
@@ -350,6 +449,6 @@ def read_time(value: Any) -> datetime | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+        return datetime.fromisoformat(f"{value}+00:00")
     moment: datetime = value
     return moment.astimezone(UTC)

@@ -18,10 +18,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, true, update
-from sqlalchemy.pool import PoolProxiedConnection
 
 from external_accounts.accounts import FACT_COLUMNS, AccountFacts, facts_from_row
-from external_accounts.database import Database, Prepared, read_time
+from external_accounts.database import Database, DriverConnection, Prepared, read_time
 from external_accounts.schema import Account, AccountId, Address, SignInIdentity
 from lms_bridge.gate import MirrorState
 from lms_bridge.schema import Mirror, ProxyGrant, SsoSession, Ticket
@@ -232,7 +231,7 @@ def session_context(database: Database, session_id: int, *, site: str | None, no
 
 
 def _read_context(
-    connection: PoolProxiedConnection, database: Database, session_id: int, *, site: str | None, now: datetime
+    connection: DriverConnection, database: Database, session_id: int, *, site: str | None, now: datetime
 ) -> SessionContext | None:
     rows = _CONTEXT.run(connection, database, {"session_id": session_id, "site": site or ""})
     return _context(rows[0], now) if rows else None
