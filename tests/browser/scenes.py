@@ -15,7 +15,7 @@ from werkzeug import Response
 
 from external_accounts.throttle import Throttled
 from lms_bridge.selfservice import charter
-from tests.bridge_under_test import PASSWORD
+from tests.bridge_under_test import PASSWORD, forms
 from tests.browser.stage import SEL_USER, Stage
 from tests.browser.steps import press
 
@@ -285,6 +285,21 @@ def confirm_link(stage: Stage, page: Page) -> None:
 @scene("E-mail confirmé", "E-mail confirmed")
 def confirm_done(stage: Stage, page: Page) -> None:
     confirm_link(stage, page)
+    press(page.locator("main .btn-primary"))
+
+
+@scene("E-mail confirmé", "E-mail confirmed")
+def confirm_done_for_the_first_time(stage: Stage, page: Page) -> None:
+    """Somebody who was in the account before its owner had added an address of their own."""
+    name = stage.account(fresh_name(), confirmed=False)
+    somebody = stage.bridge.browser()
+    somebody.sign_in(name)
+    somebody.get("/account/addresses")
+    adding = [action for action, _method, _hidden in forms(somebody.page)].index("/account/addresses")
+    somebody.submit(adding, email=f"{name}.autre@mail.example", role="recovery")
+    sign_in(stage, page, name, stage.updago)
+    press(page.locator("main .btn-primary"))
+    page.goto(stage.link_mailed_to(name))
     press(page.locator("main .btn-primary"))
 
 
