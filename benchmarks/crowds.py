@@ -24,7 +24,8 @@ from urllib.parse import quote
 from flask import Flask
 from sqlalchemy import text
 
-from external_accounts.database import Base, Database, stored_time
+from benchmarks.emptied import forget_everything
+from external_accounts.database import stored_time
 from external_accounts.passwords import PasswordHashing
 from lms_bridge import migrations
 from lms_bridge.app import create_app
@@ -70,6 +71,7 @@ def crowd(size: int, postgresql: str | None) -> Iterator[tuple[Runtime, Flask]]:
         runtime.hashing.close()
         runtime = replace(runtime, hashing=PasswordHashing(time_cost=1, memory_kib=8))
         try:
+            forget_everything(runtime.database)
             migrations.upgrade(runtime.database)
             fill(runtime, size)
             yield runtime, create_app(runtime)
@@ -106,7 +108,6 @@ _POSTGRESQL = {
 def fill(runtime: Runtime, size: int) -> None:
     """People by the million, in four statements."""
     database = runtime.database
-    _forget_everybody(database)
     now = runtime.clock()
     values = {
         "size": size,
@@ -120,17 +121,6 @@ def fill(runtime: Runtime, size: int) -> None:
             connection.execute(text(statement), wanted)
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))
-
-
-def _forget_everybody(database: Database) -> None:
-    tables = list(reversed(Base.metadata.sorted_tables))
-    with database.begin() as session:
-        if database.is_sqlite:
-            for table in tables:
-                session.execute(table.delete())
-        else:
-            names = ", ".join(f'"{table.name}"' for table in tables)
-            session.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
 
 
 class Visitors:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from benchmarks.emptied import forget_everything
 from benchmarks.servers import BIN
 from benchmarks.sync import people
 from benchmarks.sync.moodle import TOKEN, Moodle
-from external_accounts.database import Base, Database
+from external_accounts.database import Database
 from lms_bridge import migrations
 from lms_bridge.runtime import Runtime, build_runtime, utc_now
 from lms_bridge.settings import load
@@ -117,20 +118,11 @@ def filled_bridge(
 
 
 def _fill(database: Database, count: int, *, mirrored: bool) -> None:
+    forget_everything(database)
     migrations.upgrade(database)
-    _forget_everybody(database)
     people.add_accounts(database, count, utc_now())
     if mirrored:
         people.add_mirrors(database, count, SITE, utc_now())
-
-
-def _forget_everybody(database: Database) -> None:
-    """Empty a PostgreSQL database that an earlier measurement filled. SQLite's is a new file each time."""
-    if database.is_sqlite:
-        return
-    names = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
-    with database.begin() as session:
-        session.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
 
 
 def change_names(database: Database, given_name: str, count: int) -> None:
