@@ -342,40 +342,6 @@ def drop_address(session: Session, account: Account, address: Address, now: date
     session.expire(account, ["addresses"])
 
 
-def drop_unproved(
-    session: Session, account: Account, *, but: Address | None, now: datetime, origin: audit.Origin
-) -> list[str]:
-    """Take away the further addresses that were added in sessions of the account and that nobody ever confirmed: when
-    its owner shows for the first time that they are it, and when they reset its password (LNK-03).
-
-    The account is held. The main address stays, and `but`. Returns what went.
-    """
-    went = [
-        one
-        for one in account.addresses
-        if one.self_added and one.confirmed_at is None and one.lost_at is None and not one.is_primary and one is not but
-    ]
-    for address in went:
-        drop_address(session, account, address, now)
-        audit.record(
-            session,
-            "address.dropped",
-            outcome="never confirmed",
-            now=now,
-            origin=origin,
-            account_id=account.id,
-            address=mask_address(address.email),
-        )
-    if went:
-        account.note_change()
-    return [address.email for address in went]
-
-
-def was_ever_proved(account: Account) -> bool:
-    """Whether somebody showed at any time that they read one of the account's addresses."""
-    return any(one.confirmed_at is not None or one.lost_at is not None for one in account.addresses)
-
-
 def _take_away(session: Session, account: Account, stood: set[str], now: datetime) -> None:
     for address in list(account.addresses):
         if address.email_key not in stood and address.role != INSTITUTIONAL:

@@ -74,9 +74,7 @@ def forwarding_address(account: Account, email: EmailAddress, now: datetime) -> 
     known = next((address for address in account.addresses if address.email_key == email.key), None)
     if known is not None:
         return known
-    address = Address(
-        email=email.email, email_key=email.key, role=FORWARDING, self_added=True, created_at=now, confirmed_by=""
-    )
+    address = Address(email=email.email, email_key=email.key, role=FORWARDING, created_at=now, confirmed_by="")
     account.addresses.append(address)
     return address
 

@@ -6,7 +6,6 @@ is named by another token that opens nothing, so it can be reloaded, bookmarked,
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,9 +14,8 @@ from flask import Blueprint, jsonify, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from external_accounts import mailbox, proofs
+from external_accounts import first_proof, mailbox, proofs
 from external_accounts.accounts import lock_account
-from external_accounts.address_changes import drop_unproved, was_ever_proved
 from external_accounts.addresses import (
     InvalidAddress,
     parse_address,
@@ -127,13 +125,14 @@ def claim(token: str) -> ResponseReturnValue:
     now = bridge.clock()
     with bridge.database.read() as session:
         found = find(session, FAMILY, token)
+    confirm = partial(first_proof.confirm, now=now, origin=origin())
     try:
         if found.by == "link":
             with bridge.database.begin() as session:
-                proof, dropped = _claim(session, found.proof, now, partial(_by_link, now))
+                proof, dropped = confirm(session, found.proof, partial(_by_link, now))
         else:
             use = partial(_by_code, request.form.get("code", ""), now)
-            proof, dropped = try_code(found.proof.id, now, lambda session, proof: _claim(session, proof, now, use))
+            proof, dropped = try_code(found.proof.id, now, lambda session, proof: confirm(session, proof, use))
     except (CodeWrong, CodeSpent) as error:
         return waiting(FAMILY, token, found.proof, now, error=code_error(error)), 422
     except ProofExpired:
@@ -174,20 +173,6 @@ def state(token: str) -> ResponseReturnValue:
         except ProofUnknown:
             return jsonify(confirmed=False), 404
         return state_answer(session, done=found.proof.claimed_at is not None, now=bridge.clock())
-
-
-def _claim(
-    session: Session, looked_at: Proof, now: datetime, use: Callable[[Session, Proof], Proof]
-) -> tuple[Proof, list[str]]:
-    """Use the proof up. When it is the first that anybody gives for the account, what was added before goes (LNK-03):
-    returns those addresses too."""
-    account = lock_account(session, looked_at.account_id or 0)
-    first = not was_ever_proved(account)
-    proof = use(session, looked_at)
-    if not first:
-        return proof, []
-    confirmed = session.get(Address, proof.address_id)
-    return proof, drop_unproved(session, account, but=confirmed, now=now, origin=origin())
 
 
 def _by_link(now: datetime, session: Session, proof: Proof) -> Proof:

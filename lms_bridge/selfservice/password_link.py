@@ -15,8 +15,8 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from external_accounts import recovery
-from external_accounts.address_changes import drop_unproved
 from external_accounts.directory import Directory, DirectoryError
+from external_accounts.first_proof import drop_unproved
 from external_accounts.proofs import ProofCancelled, ProofExpired, ProofUnusable, ProofUsed, state_of
 from external_accounts.schema import Account, AccountId, LocalPassword, Proof
 from lms_bridge.i18n import gettext as _
@@ -106,19 +106,18 @@ def _set(link: PasswordLink, proof: Proof, account_id: AccountId, password: str,
             proof=proof,
             event=link.event,
             origin=origin(),
-            also=_after,
+            also=_forget_what_nobody_confirmed,
         )
         return
     password_hash, now = bridge.hashing.hash(password), bridge.clock()
     with bridge.database.begin() as session:
         account = claim(session, now)
         set_password(session, bridge, account, password_hash, event=link.event, now=now, origin=origin())
-        _after(session, account, now)
+        _forget_what_nobody_confirmed(session, account, now)
 
 
-def _after(session: Session, account: Account, now: datetime) -> None:
-    """Whoever had the account in hand before may have added addresses of their own."""
-    drop_unproved(session, account, but=None, now=now, origin=origin())
+def _forget_what_nobody_confirmed(session: Session, account: Account, now: datetime) -> None:
+    drop_unproved(session, account, now=now, origin=origin())
 
 
 def _offered(link: PasswordLink, session: Session, proof: Proof) -> list[Account]:

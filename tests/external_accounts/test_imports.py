@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -27,37 +26,24 @@ from external_accounts.keys import Keys
 from external_accounts.passwords import PasswordHashing
 from external_accounts.proofs import CONFIRM_ADDRESS, about, claim_by_link, request_proof
 from external_accounts.schema import Account, AuditEvent, Proof, SignInIdentity
-from lms_bridge import migrations
 from tests.external_accounts.conftest import NOW
 from tests.external_accounts.importing import account, accounts, end_of, imported, planned, rules, sheet
+from tests.migrated import migrate
 
 FULL = ("matricule", "nom", "prénom", "nom de naissance", "adresse privée", "composante", "fin", "référent")
 ADA = ("1", "Lovelace", "Ada", "Byron", "ada@mail.example", "Sciences", "2027-06-30", "")
 
 
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of an empty, migrated database that others are copied from."""
-    path = tmp_path_factory.mktemp("empty") / "people.db"
-    database = Database(f"sqlite:///{path}")
-    migrations.upgrade(database)
-    with database.engine.connect() as connection:
-        connection.exec_driver_sql("COMMIT")
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    database.close()
-    return path
-
-
-def copied(empty: Path, folder: Path) -> Database:
-    path = folder / f"{secrets.token_hex(4)}.db"
-    shutil.copy(empty, path)
-    return Database(f"sqlite:///{path}")
+def fresh(folder: Path) -> Database:
+    database = Database(f"sqlite:///{folder}/{secrets.token_hex(4)}.db")
+    migrate(database)
+    return database
 
 
 @pytest.fixture
-def people(empty: Path, tmp_path: Path) -> Iterator[Database]:
+def people(tmp_path: Path) -> Iterator[Database]:
     """An empty database, for what does not depend on its kind."""
-    database = copied(empty, tmp_path)
+    database = fresh(tmp_path)
     yield database
     database.close()
 
@@ -466,7 +452,6 @@ WIDE = (*FULL, "homonyme_verifie", "profil")
 @settings(max_examples=25)
 @given(first=LINES, second=LINES, data=st.data())
 def test_the_order_of_the_lines_makes_no_difference(
-    empty: Path,
     tmp_path: Path,
     first: list[tuple[str, ...]],
     second: list[tuple[str, ...]],
@@ -475,7 +460,7 @@ def test_the_order_of_the_lines_makes_no_difference(
     """Any permutation of any two files gives the same accounts, user names included, and the same plan."""
     results = []
     for shuffled in (False, True):
-        database = copied(empty, tmp_path)
+        database = fresh(tmp_path)
         sums = []
         for number, lines in enumerate((first, second)):
             order = data.draw(st.permutations(lines)) if shuffled else lines

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -21,11 +18,10 @@ from external_accounts.institution_schema import HandoverDelivery
 from tests.bridge_under_test import running_bridge, settings_values
 from tests.lms_bridge.cas.listeners import Listener, accepts
 from tests.lms_bridge.hooks.conftest import told, values
-from tests.lms_bridge.jobs.conftest import SECONDS, eventually
+from tests.lms_bridge.jobs.conftest import SECONDS, command_process, eventually
 from tests.served_bridge import to_toml
 
 EVENTS, KILLS, SEED = 60, 5, 8
-COMMAND = [sys.executable, "-W", "ignore", "-c", "from lms_bridge.cli import main; main()"]
 
 
 def takes_its_time(connection: socket.socket, over: threading.Event) -> None:
@@ -39,7 +35,6 @@ def test_i8_kill_nine_every_event_arrives_and_twice_only_under_its_own_id(tmp_pa
         settings = settings_values(tmp_path, **values(receiver, directories=[], profiles=[], upstreams=[]))
         config = tmp_path / "lms-bridge.toml"
         config.write_text(to_toml(settings), encoding="utf-8")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LMS_BRIDGE_")}
         with running_bridge(tmp_path, **settings) as bridge:
             account_id = bridge.add_account("ext.ada")
             with bridge.runtime.database.begin() as session:
@@ -53,7 +48,7 @@ def test_i8_kill_nine_every_event_arrives_and_twice_only_under_its_own_id(tmp_pa
 
             def a_run_that_ends(*, after: int | None) -> None:
                 before = len(receiver.received)
-                with subprocess.Popen([*COMMAND, "--config", str(config), "worker"], env=environment) as worker:
+                with command_process(config, "worker") as worker:
                     try:
                         if after is None:
                             eventually(lambda: len(states()) == expected and set(states()) == {"done"})

@@ -66,6 +66,13 @@ class Hold:
         self._released.set()
 
 
+def command_process(config: Path, *words: str, **options: Any) -> subprocess.Popen[bytes]:
+    """`lms-bridge …` with these settings and no others, as a process that the caller stops."""
+    program = [sys.executable, "-W", "ignore", "-c", "from lms_bridge.cli import main; main()"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LMS_BRIDGE_")}
+    return subprocess.Popen([*program, "--config", str(config), *words], env=environment, **options)
+
+
 @dataclass
 class Works:
     """The settings of a bridge, its database, its mail server, and processes on all of them."""
@@ -80,12 +87,8 @@ class Works:
         """`lms-bridge …` as a process, stopped at the end of the test."""
         config = self.folder / "lms-bridge.toml"
         config.write_text(to_toml(self.values), encoding="utf-8")
-        program = [sys.executable, "-W", "ignore", "-c", "from lms_bridge.cli import main; main()"]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LMS_BRIDGE_")}
         with (self.folder / "processes.log").open("ab") as log:
-            process = subprocess.Popen(
-                [*program, "--config", str(config), *words], stdout=log, stderr=log, env=environment
-            )
+            process = command_process(config, *words, stdout=log, stderr=log)
         self.processes.append(process)
         return process
 
